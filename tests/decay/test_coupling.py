@@ -1,0 +1,183 @@
+"""The update rule against plain Python on one weight, and the two identities that follow from EMA being linear."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from wdlab.decay import COUPLINGS, AdamBuffers, Rates, adam_, coupling, rates, second_moment_, sgd_
+from wdlab.decay.coupling import unbiased
+
+STEPS = 60
+LR, LAMBDA, MOMENTUM, BETAS, EPS = 0.05, 0.3, 0.9, (0.8, 0.95), 1e-3
+
+
+def gradient(w: float, step: int) -> float:
+    """Any gradient will do that depends on w, so that mistakes grow."""
+    return math.sin(3 * step) + 0.4 * w
+
+
+def plain_adam(name: str, steps: int = STEPS) -> list[float]:
+    a_m, a_v, a_own, a_adapt, a_post = COUPLINGS[name].numbers
+    w, m, v, s, u, (b1, b2), path = 1.5, 0.0, 0.0, 0.0, 0.0, BETAS, []
+    for t in range(1, steps + 1):
+        g, d = gradient(w, t), LAMBDA * w
+        m = b1 * m + (1 - b1) * (g + a_m * d)
+        v = b2 * v + (1 - b2) * (g + a_v * d) ** 2
+        s = b1 * s + (1 - b1) * d
+        u = b2 * u + (1 - b2) * d**2
+        c1, c2 = 1 - b1**t, 1 - b2**t
+        root = math.sqrt(v / c2) + EPS
+        own = (s / c1) / (math.sqrt(u / c2) + EPS)
+        w -= LR * (m / c1 / root + a_own * own + a_adapt * d / root + a_post * d)
+        path.append(w)
+    return path
+
+
+def plain_sgd(name: str, momentum: float, nesterov: bool) -> list[float]:
+    a_m, _, a_own, a_adapt, a_post = COUPLINGS[name].numbers
+    w, b, path = 1.5, 0.0, []
+    for t in range(1, STEPS + 1):
+        d = LAMBDA * w
+        push = gradient(w, t) + (a_m + a_own) * d
+        b = momentum * b + push
+        w -= LR * ((push + momentum * b if nesterov else b) + (a_adapt + a_post) * d)
+        path.append(w)
+    return path
+
+
+def weight() -> Tensor:
+    return torch.tensor(1.5, dtype=torch.float64)
+
+
+def walk(w: Tensor) -> Iterator[tuple[int, Tensor]]:
+    for t in range(1, STEPS + 1):
+        yield t, torch.tensor(gradient(w.item(), t), dtype=torch.float64)
+
+
+def ours_adam(name: str) -> list[float]:
+    w, path = weight(), []
+    rate = rates(COUPLINGS[name].numbers, LAMBDA)
+    own = (torch.zeros_like(w), torch.zeros_like(w)) if COUPLINGS[name].a_own else (None, None)
+    buffers = AdamBuffers(torch.zeros_like(w), torch.zeros_like(w), *own)
+    for t, g in walk(w):
+        second_moment_(buffers, w, g, rate, BETAS[1])
+        adam_(w, g, buffers, rate, LR, BETAS, EPS, t)
+        path.append(w.item())
+    return path
+
+
+def ours_sgd(name: str, momentum: float, nesterov: bool) -> list[float]:
+    w, path, rate = weight(), [], rates(COUPLINGS[name].numbers, LAMBDA)
+    buffer = torch.zeros_like(w) if momentum else None
+    for _, g in walk(w):
+        sgd_(w, g, buffer, rate, LR, momentum, nesterov)
+        path.append(w.item())
+    return path
+
+
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_adam_follows_its_formula(name: str) -> None:
+    assert ours_adam(name) == pytest.approx(plain_adam(name), rel=1e-11, abs=1e-13)
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (MOMENTUM, False), (MOMENTUM, True)])
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_sgd_follows_its_formula(name: str, momentum: float, nesterov: bool) -> None:
+    ours, plain = ours_sgd(name, momentum, nesterov), plain_sgd(name, momentum, nesterov)
+    assert ours == pytest.approx(plain, rel=1e-11, abs=1e-13)
+
+
+def test_every_coupling_of_adam_goes_its_own_way() -> None:
+    ends = [ours_adam(name)[-1] for name in COUPLINGS]
+    assert min(abs(a - b) for i, a in enumerate(ends) for b in ends[:i]) > 1e-3
+
+
+@pytest.mark.parametrize(("in_v", "name"), [(LAMBDA, "l2"), (0.0, "first_moment")])
+def test_two_first_moments_over_a_shared_v_are_one(in_v: float, name: str) -> None:
+    """EMA is linear: a momentum of the penalty's own changes nothing while the denominator is shared."""
+    w, path = weight(), []
+    m_loss, m_penalty, v = (torch.zeros_like(w) for _ in range(3))
+    for t, g in walk(w):
+        d = LAMBDA * w
+        loss, penalty = AdamBuffers(m_loss, v), AdamBuffers(m_penalty, v)
+        second_moment_(loss, w, g, Rates(v=in_v), BETAS[1])
+        adam_(w, g, loss, Rates(), LR, BETAS, EPS, t)
+        adam_(w, d, penalty, Rates(), LR, BETAS, EPS, t)
+        path.append(w.item())
+    assert path == pytest.approx(ours_adam(name), rel=1e-11, abs=1e-13)
+
+
+def test_without_momentum_the_couplings_of_sgd_are_one() -> None:
+    def ends(momentum: float) -> list[float]:
+        return [ours_sgd(name, momentum, False)[-1] for name in COUPLINGS if name != "second_moment"]
+
+    assert ends(0.0) == pytest.approx([ends(0.0)[0]] * 5, rel=1e-12)
+    l2, first, own, adaptive, decoupled = ends(MOMENTUM)
+    assert [first, own] == pytest.approx([l2, l2], rel=1e-12) and adaptive == decoupled
+    assert abs(l2 - decoupled) > 1e-3
+
+
+def test_nearly_nothing_of_lambda_is_left_with_own_buffers() -> None:
+    """s^/sqrt(u^) is the same for 10 lambda: only eps, beside sqrt(u^), still knows how large lambda is."""
+    small, large = (moved_by_own_buffers(strength) for strength in (1.0, 10.0))
+    assert small == pytest.approx(large, rel=2e-3) and small != 0
+
+
+def moved_by_own_buffers(strength: float) -> float:
+    w, zero = weight(), torch.zeros((), dtype=torch.float64)
+    buffers = AdamBuffers(*(torch.zeros_like(w) for _ in range(4)))
+    for t in range(1, STEPS + 1):
+        adam_(w, zero, buffers, rates(COUPLINGS["own_buffers"].numbers, strength), LR / 10, BETAS, EPS, t)
+    return w.item() - weight().item()
+
+
+def test_rates_keep_a_plain_zero_plain() -> None:
+    per_member = torch.tensor([0.1, 0.2])
+    found = rates(COUPLINGS["l2"].numbers, per_member)
+    assert isinstance(found.m, Tensor) and torch.equal(found.m, per_member)
+    assert found[2:] == (0.0, 0.0, 0.0)
+    assert rates(COUPLINGS["adaptive"].numbers, 0.1) == (0, 0, 0, 0.1, 0)
+
+
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_float64_hyperparameters_leave_float32_weights_float32(name: str) -> None:
+    """A number for each member is best kept in float64, where 1 - beta2 is exact to more than four digits."""
+
+    def tensor(value: float) -> Tensor:
+        return torch.full((2, 1), value, dtype=torch.float64)
+
+    ends = []
+    for wrap in (float, tensor):
+        w = torch.tensor([[1.5], [1.5]])
+        buffers = AdamBuffers(*(torch.zeros_like(w) for _ in range(4)))
+        for t in range(1, 20):
+            rate, g = rates(COUPLINGS[name].numbers, wrap(LAMBDA)), 0.4 * w + math.sin(3 * t)
+            second_moment_(buffers, w, g, rate, wrap(0.999))
+            adam_(w, g, buffers, rate, wrap(LR), (wrap(0.9), wrap(0.999)), wrap(EPS), t)
+        assert all(x.dtype == torch.float32 for x in (w, *buffers) if x is not None)
+        ends.append(w)
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-6, atol=1e-6)
+
+
+def test_unbiased_undoes_the_zero_start() -> None:
+    mean, value, beta = torch.zeros(3), torch.tensor([1.0, -2.0, 0.5]), 0.9
+    for step in range(1, 5):
+        mean = beta * mean + (1 - beta) * value
+        torch.testing.assert_close(unbiased(mean, beta, step), value)
+
+
+def test_every_coupling_says_what_it_is() -> None:
+    assert list(COUPLINGS) == ["l2", "first_moment", "second_moment", "own_buffers", "adaptive", "decoupled"]
+    assert all(found.says.endswith(".") for found in COUPLINGS.values())
+    assert len({found.numbers for found in COUPLINGS.values()}) == len(COUPLINGS)
+
+
+def test_an_unknown_coupling_is_answered_with_the_nearest() -> None:
+    assert coupling("l2") is COUPLINGS["l2"]
+    with pytest.raises(ValueError, match=r"^coupling='adamw' is unknown;.* Allowed: adaptive, decoupled"):
+        coupling("adamw")
+    with pytest.raises(ValueError, match="did you mean 'decoupled'"):
+        coupling("decupled")

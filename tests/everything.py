@@ -1,0 +1,59 @@
+"""Run every check of the project and print the seconds of each: ``python tests/everything.py [part ...]``.
+
+This is what ``make test`` calls; it needs nothing but Python, so it also serves where there is no make.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTEST = ["-m", "pytest", "-n", "2", "--dist=loadgroup"]
+PARTS = {
+    "lint": ["-m", "ruff", "check", "."],
+    "format": ["-m", "ruff", "format", "--check", "."],
+    "types": ["-m", "mypy"],
+    "unit": [*PYTEST, "--durations=5", "-m", "not notebook and not binder and not browser"],
+    "notebooks-check": ["notebooks/build.py", "check"],
+    "notebooks": [*PYTEST, "-m", "notebook", "tests/notebooks"],
+    "binder": ["-m", "pytest", "-m", "binder", "tests/binder"],
+    "browser": ["-m", "pytest", "-m", "browser", "tests/browser"],
+}
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # two processes side by side, one core each
+
+
+def run(name: str) -> tuple[bool, float]:
+    """Run one part; whether it passed, and its seconds."""
+    print(f"\n=== {name} ===", flush=True)
+    start = time.perf_counter()
+    env = os.environ | (ONE_THREAD if "-n" in PARTS[name] else {})
+    passed = subprocess.run([sys.executable, *PARTS[name]], cwd=ROOT, env=env).returncode == 0
+    return passed, time.perf_counter() - start
+
+
+def chosen() -> list[str]:
+    """The parts named on the command line, or all there are."""
+    parser = argparse.ArgumentParser(description="Run every check of the project.")
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    parts = parser.parse_args().parts
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return parts or [name for name in PARTS if name != "browser" or (ROOT / "tests" / "browser").exists()]
+
+
+def main() -> int:
+    """Run the chosen parts, all of them even if one fails; 1 if one failed."""
+    results = {name: run(name) for name in chosen()}
+    print("\n=== seconds of each part ===")
+    for name, (passed, seconds) in results.items():
+        print(f"{seconds:8.1f} s  {name:16} {'passed' if passed else 'FAILED'}")
+    return 0 if all(passed for passed, _ in results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

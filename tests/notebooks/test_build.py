@@ -1,0 +1,307 @@
+"""notebooks/build.py, on a course of one tiny notebook."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+
+from notebooks import build
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.xdist_group("build")  # so that the tiny notebook runs once
+
+TINY = '''\
+# %% [markdown]
+# # Tiny
+# {{badges}} {{minutes}} minutes
+
+# %% tags=["parameters"]
+seed_offset = 0
+
+# %% tags=["exercise"]
+def double(x):
+    """Return twice x."""
+
+
+# %% tags=["solution"]
+def double(x):
+    """Return twice x."""
+    return 2 * x
+
+
+# %%
+import os, sys
+import ipywidgets
+import matplotlib.pyplot as plt
+
+print("right" if double(1) == 2 else "not yet done")
+print(os.environ["WDLAB_SCALE"], os.environ["WDLAB_HEADLESS"])
+print("noise", file=sys.stderr)
+
+# %%
+ipywidgets.IntSlider()
+
+# %%
+plt.plot([1, 2])
+plt.show()
+'''
+
+
+def make_course(root: Path, text: str = TINY) -> Path:
+    """Write a course of one notebook in an empty folder; the path of its source."""
+    for name in ["pyproject.toml", "requirements.txt"]:
+        shutil.copy(ROOT / name, root)
+    source = root / "notebooks" / "src" / "00_tiny.py"
+    source.parent.mkdir(parents=True)
+    source.write_text(text, encoding="utf-8")
+    return source
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return make_course(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("refreshed")
+    make_course(root)
+    assert build.main(["refresh"], root) == 0
+    return root
+
+
+@pytest.fixture
+def course(refreshed: Path, tmp_path: Path) -> Path:
+    """A copy of a course just refreshed, to damage."""
+    return shutil.copytree(refreshed, tmp_path / "course")
+
+
+def committed(root: Path) -> NotebookNode:
+    return nbformat.read(root / "notebooks" / "00_tiny.ipynb", as_version=4)
+
+
+def code_of(notebook: NotebookNode) -> str:
+    return "\n".join(cell.source for cell in build.code_cells(notebook))
+
+
+# --- the two versions ---------------------------------------------------------------------------------------
+
+
+def test_the_student_version_keeps_the_stub_and_folds_the_solution(tmp_path: Path, source: Path) -> None:
+    notebook = build.generate(tmp_path, source)
+    assert "2 * x" not in code_of(notebook)
+    assert "def double" in code_of(notebook)
+    folded = next(cell for cell in notebook.cells if "solution" in build.tags(cell))
+    assert folded.cell_type == "markdown"
+    assert folded.source.startswith("<details><summary>Solution</summary>\n\n```python\ndef double")
+
+
+def test_the_solution_version_replaces_the_stub(tmp_path: Path, source: Path) -> None:
+    notebook = build.generate(tmp_path, source, solved=True)
+    assert code_of(notebook).count("def double") == 1
+    assert "return 2 * x" in code_of(notebook)
+    assert "<details>" not in str(notebook)
+
+
+@pytest.mark.parametrize("lost", ['tags=["exercise"]', 'tags=["solution"]'])
+def test_an_exercise_and_its_solution_stand_together(tmp_path: Path, lost: str) -> None:
+    source = make_course(tmp_path, TINY.replace(lost, ""))
+    with pytest.raises(ValueError, match=r"00_tiny\.py.*solution.*def double"):
+        build.generate(tmp_path, source)
+
+
+def test_placeholders(tmp_path: Path, source: Path) -> None:
+    title = build.generate(tmp_path, source, {"minutes": 1.5}).cells[0].source
+    assert "1.5 minutes" in title
+    assert build.badges(tmp_path, "00_tiny") in title
+    source.write_text(TINY.replace("{{minutes}}", "{{hours}}"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"\{\{hours\}\}.*badges.*minutes"):
+        build.generate(tmp_path, source)
+
+
+def test_badges_point_to_the_notebook_in_the_repository(tmp_path: Path, source: Path) -> None:
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace("github.com/wdlab/wdlab", "github.com/someone/course"))
+    links = re.findall(
+        r"\]\((https://(?:mybinder|colab)[^)]*/00_tiny\.ipynb)\)", build.badges(tmp_path, "00_tiny")
+    )
+    assert len(links) == 2
+    assert all("someone/course" in link for link in links)
+
+
+def test_ids_are_valid_unique_and_stay_when_a_cell_is_inserted(tmp_path: Path, source: Path) -> None:
+    def ids() -> list[str]:
+        return [cell.id for cell in build.generate(tmp_path, source).cells]
+
+    before = ids()
+    assert before == ids()
+    assert all(re.fullmatch(r"[a-zA-Z0-9-_]{1,64}", cell_id) for cell_id in before)
+    source.write_text("# %%\nprint()\n\n# %%\nprint()\n\n" + TINY, encoding="utf-8")
+    after = ids()
+    assert len(set(after)) == len(after) == len(before) + 2
+    assert set(before) < set(after)
+
+
+# --- Colab --------------------------------------------------------------------------------------------------
+
+
+def pip_calls(root: Path, monkeypatch: pytest.MonkeyPatch, *, colab: bool, version: str | None) -> list[str]:
+    """What Colab's cell would hand to pip where wdlab is installed in a version, or not at all."""
+    calls: list[str] = []
+    shell = types.SimpleNamespace(run_line_magic=lambda name, text: calls.append(f"{name} {text}"))
+    there = [types.SimpleNamespace(version=version)] if version else []
+    monkeypatch.setattr("importlib.metadata.distributions", lambda name: there)
+    if colab:
+        monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    code = TransformerManager().transform_cell(build.colab_cell(root).source)
+    exec(code, {"get_ipython": lambda: shell})
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("colab", "version", "installs"),
+    [(False, None, 0), (False, "0.0.1", 0), (True, None, 1), (True, "0.0.1", 1), (True, "same", 0)],
+)
+def test_colab_installs_wdlab_once(
+    source: Path, monkeypatch: pytest.MonkeyPatch, colab: bool, version: str | None, installs: int
+) -> None:
+    root = source.parents[2]
+    ours = build.project(root)["version"]
+    calls = pip_calls(root, monkeypatch, colab=colab, version=ours if version == "same" else version)
+    assert len(calls) == installs
+    for call in calls:
+        assert call.startswith("pip install ")
+        assert "--no-deps" in call
+        assert call.endswith(f"github.com/wdlab/wdlab@v{ours}")
+
+
+def test_colabs_cell_is_the_first_code_cell(tmp_path: Path, source: Path) -> None:
+    for solved in (False, True):
+        assert build.tags(build.code_cells(build.generate(tmp_path, source, solved=solved))[0]) == ["colab"]
+
+
+# --- outputs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        ({build.WIDGET_VIEW: {"model_id": "1"}, "text/plain": "IntSlider()"}, None),
+        ({build.WIDGET_VIEW: {"model_id": "1"}, "image/png": "iVBO"}, {"image/png": "iVBO"}),
+        ({"text/plain": "3"}, {"text/plain": "3"}),
+    ],
+)
+def test_widgets_are_taken_out_and_their_pictures_stay(data: dict[str, object], kept: object) -> None:
+    output = nbformat.from_dict({"output_type": "display_data", "data": data, "metadata": {}})
+    assert build.worth_showing(output) == (kept is not None)
+    assert kept is None or output.data == kept
+
+
+def test_refresh_runs_at_demo_scale_and_keeps_what_a_reader_sees(refreshed: Path) -> None:
+    notebook = committed(refreshed)
+    shown = [build.shown(cell) for cell in build.code_cells(notebook)]
+    assert "not yet done\ndemo 1\n" in shown
+    assert not any("noise" in text or "IntSlider" in text for text in shown)
+    assert sum("image/png" in str(cell.outputs) for cell in build.code_cells(notebook)) == 1
+    assert f"{notebook.metadata.wdlab.minutes} minutes" in notebook.cells[0].source
+    assert build.WIDGET_VIEW not in nbformat.writes(notebook)
+    assert (refreshed / "build" / "solutions" / "00_tiny.ipynb").exists()
+    assert build.main(["check"], refreshed) == 0
+
+
+def test_build_keeps_the_outputs_of_unchanged_cells(course: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = build.sources(course)[0]
+    source.write_text(TINY + "\n# %%\nprint(seed_offset)\n", encoding="utf-8")
+    before = [cell.outputs for cell in build.code_cells(committed(course))]
+    assert build.main(["build"], course) == 0
+    assert [cell.outputs for cell in build.code_cells(committed(course))] == [*before, []]
+    assert build.main(["check"], course) == 1
+    assert "older than its code" in capsys.readouterr().out
+
+
+def add_output(notebook: NotebookNode, **output: object) -> None:
+    notebook.cells[-1].outputs.append(nbformat.from_dict(output))
+
+
+def print_in(text: str) -> Callable[[NotebookNode], None]:
+    return lambda nb: add_output(nb, output_type="stream", name="stdout", text=text)
+
+
+def picture(notebook: NotebookNode, size: int) -> None:
+    add_output(notebook, output_type="display_data", data={"image/png": "A" * size}, metadata={})
+
+
+DAMAGE: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
+    "source": ("not what the source gives", lambda nb: nb.cells[-1].update(source="1 + 1")),
+    "tags": ("not what the source gives", lambda nb: nb.cells[2].metadata.update(tags=[])),
+    "id": ("not what the source gives", lambda nb: nb.cells[2].update(id="mine")),
+    "cell lost": ("not what the source gives", lambda nb: nb.cells.pop()),
+    "minutes": ("not what the source gives", lambda nb: nb.metadata.wdlab.update(minutes=9)),
+    "not run": ("older than its code", lambda nb: nb.metadata.wdlab.update(executed="")),
+    "widget state": ("'widgets'", lambda nb: nb.metadata.update(widgets={})),
+    "papermill": ("'papermill'", lambda nb: nb.metadata.update(papermill={})),
+    "timing": ("not what the source gives", lambda nb: nb.cells[2].metadata.update(execution={})),
+    "live widget": (
+        "live widget",
+        lambda nb: add_output(nb, output_type="display_data", data={build.WIDGET_VIEW: {}}, metadata={}),
+    ),
+    "error": (
+        "an error in its outputs: ValueError",
+        lambda nb: add_output(nb, output_type="error", ename="ValueError", evalue="", traceback=[]),
+    ),
+    "path": ("absolute path or an address in memory: /home/me/x.py", print_in("see /home/me/x.py")),
+    "windows": ("absolute path or an address", print_in(r"see C:\Users\me")),
+    "address": ("in memory: at 0x7f0011223344", print_in("<object at 0x7f0011223344>")),
+    "no picture": ("no picture", lambda nb: nb.cells[-1].update(outputs=[])),
+    "too big": ("1.1 MB, at most 1 MB", lambda nb: picture(nb, 1_100_000)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_check_finds(course: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
+    message, harm = DAMAGE[damage]
+    notebook = committed(course)
+    harm(notebook)
+    nbformat.write(notebook, course / "notebooks" / "00_tiny.ipynb")
+    assert build.main(["check"], course) == 1
+    assert re.search(rf"^00_tiny\.ipynb: .*{re.escape(message)}", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "lr/lr0 and 3/4/5",
+        "https://host.org/a/b",
+        "</details>",
+        "../src/a.py",
+        "src='data:image/png;base64,/9j/4A+/b/c'",
+    ],
+)
+def test_what_only_looks_like_an_absolute_path_passes(course: Path, text: str) -> None:
+    notebook = committed(course)
+    print_in(text)(notebook)
+    nbformat.write(notebook, course / "notebooks" / "00_tiny.ipynb")
+    assert build.main(["check"], course) == 0
+
+
+def test_check_finds_missing_and_stray_notebooks(course: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (course / "notebooks" / "00_tiny.ipynb").rename(course / "notebooks" / "01_other.ipynb")
+    assert build.main(["check"], course) == 1
+    said = capsys.readouterr().out
+    assert "01_other.ipynb: has no source" in said
+    assert "00_tiny.ipynb: is missing" in said
+
+
+def test_an_unknown_notebook_is_refused(course: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build.main(["check", "42"], course)
+    assert "['42']; there are ['00_tiny']" in capsys.readouterr().err

@@ -1,0 +1,28 @@
+"""Data sets: each a function that returns `Arrays`, checked by a checksum and offline by default."""
+
+from wdlab.data.arrays import Arrays
+from wdlab.data.cache import (
+    DamagedFileError,
+    cache_dir,
+    cached_tensors,
+    read_tensors,
+    replacing,
+    write_tensors,
+)
+from wdlab.data.cifar import cifar10, cifar100
+from wdlab.data.fashion import fashion_mnist
+from wdlab.data.mnist_1d import mnist1d
+
+__all__ = [
+    "Arrays",
+    "DamagedFileError",
+    "cache_dir",
+    "cached_tensors",
+    "cifar10",
+    "cifar100",
+    "fashion_mnist",
+    "mnist1d",
+    "read_tensors",
+    "replacing",
+    "write_tensors",
+]

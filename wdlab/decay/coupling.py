@@ -1,0 +1,171 @@
+"""HOW weight decay is coupled to the optimizer: one update rule, five numbers.
+
+With d = lambda w, the decay direction, and g, the gradient of the loss, Adam with any coupling is
+
+    m <- EMA(g + a_m d)    v <- EMA((g + a_v d)^2)    s <- EMA(d)    u <- EMA(d^2)
+    w <- w - lr ( m^ / (sqrt v^ + eps) + a_own s^ / (sqrt u^ + eps) + a_adapt d / (sqrt v^ + eps) + a_post d )
+
+where ^ is Adam's bias correction. SGD is the same rule without a second moment (v = u = 1). This module is the only
+place the rule is written; `wdlab.optim` and `wdlab.train` both call it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wdlab.checks import known
+
+Scalar = float | Tensor
+"""A hyperparameter: a number, or a tensor that broadcasts against the weights (one number per member)."""
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """The five places at which d = lambda w can enter the update, and a sentence that `says` what that means."""
+
+    a_m: float = 0.0
+    a_v: float = 0.0
+    a_own: float = 0.0
+    a_adapt: float = 0.0
+    a_post: float = 0.0
+    says: str = ""
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float, float]:
+        """The five numbers (a_m, a_v, a_own, a_adapt, a_post)."""
+        return (self.a_m, self.a_v, self.a_own, self.a_adapt, self.a_post)
+
+
+COUPLINGS: dict[str, Coupling] = {
+    "l2": Coupling(a_m=1, a_v=1, says="A penalty in the loss: its gradient mixes into every buffer (torch's Adam)."),
+    "first_moment": Coupling(a_m=1, says="Mixed into the first moment only; the denominator sees the loss alone."),
+    "second_moment": Coupling(a_v=1, says="Mixed into the second moment only: no pull to zero, just smaller steps."),
+    "own_buffers": Coupling(a_own=1, says="A second Adam of its own for the penalty, in which lambda nearly cancels."),
+    "adaptive": Coupling(a_adapt=1, says="Kept out of the buffers, yet divided by sqrt(v) like the gradient."),
+    "decoupled": Coupling(
+        a_post=1, says="Kept out of the optimizer: weights shrink by lr lambda at every step (AdamW)."
+    ),
+}
+
+
+def coupling(name: str) -> Coupling:
+    """Return the coupling called `name`; raises ValueError with the nearest name when there is none."""
+    return COUPLINGS[known("coupling", name, COUPLINGS)]
+
+
+class Rates(NamedTuple):
+    """lambda times each of the five numbers: how much of w enters at each place, 0.0 where nothing does."""
+
+    m: Scalar = 0.0
+    v: Scalar = 0.0
+    own: Scalar = 0.0
+    adapt: Scalar = 0.0
+    post: Scalar = 0.0
+
+
+def rates(numbers: tuple[Scalar, ...], weight_decay: Scalar) -> Rates:
+    """Return `weight_decay` times each of a coupling's five `numbers`; a plain zero stays a plain zero."""
+    return Rates(*(0.0 if _is_zero(number) else number * weight_decay for number in numbers))
+
+
+def sgd_(
+    w: Tensor, g: Tensor, buffer: Tensor | None, rate: Rates, lr: Scalar, momentum: Scalar, nesterov: bool = False
+) -> None:
+    """One step of SGD in place on `w` and its momentum `buffer` (None when momentum is 0).
+
+    buffer <- momentum buffer + g + (a_m + a_own) d,  w <- w - lr (buffer + (a_adapt + a_post) d);
+    with Nesterov the first term of the step is g + (a_m + a_own) d + momentum buffer. Without a second moment a
+    separate buffer for the penalty is the same as a shared one (a sum is linear), and dividing by sqrt(v) changes nothing.
+
+    Shapes: w, g and buffer alike; each rate and hyperparameter a number or broadcastable against them.
+    """
+    inside, outside = rate.m + rate.own, rate.adapt + rate.post
+    if buffer is None or nesterov:
+        push = step = _plus(g, w, inside)
+        if buffer is not None:
+            _plus(push, buffer, momentum, out=buffer)
+            step = _plus(push, buffer, momentum)
+    else:
+        _plus(g, buffer, momentum, out=buffer)
+        step = buffer if _is_zero(inside) else _plus(buffer, w, inside, out=buffer)
+    if not _is_zero(outside):
+        w.mul_(1 - lr * outside)  # decoupled: the weights shrink, and no buffer ever hears of it
+    _plus(w, step, -lr, out=w)
+
+
+class AdamBuffers(NamedTuple):
+    """Adam's running means, each of the weights' shape; `s` and `u` exist only for a coupling with a_own."""
+
+    m: Tensor
+    v: Tensor
+    s: Tensor | None = None
+    u: Tensor | None = None
+
+
+def second_moment_(buffers: AdamBuffers, w: Tensor, g: Tensor, rate: Rates, beta2: Scalar) -> None:
+    """The first half of a step of Adam: v <- EMA((g + a_v d)^2), in place; shapes as in `sgd_`.
+
+    It stands apart because scaling decay by the gradient norm needs the v of every tensor before any weight moves.
+    """
+    _ema_(buffers.v, _plus(g, w, rate.v).square(), beta2)
+
+
+def adam_(
+    w: Tensor,
+    g: Tensor,
+    buffers: AdamBuffers,
+    rate: Rates,
+    lr: Scalar,
+    betas: tuple[Scalar, Scalar],
+    eps: Scalar,
+    step: Scalar,
+) -> None:
+    """The second half of a step of Adam, in place on `w` and its `buffers`, by the rule at the top of this module.
+
+    `second_moment_` comes first. `step` counts from 1: the bias correction divides an average by 1 - beta^step.
+    Shapes as in `sgd_`.
+    """
+    beta1, beta2 = betas
+    _ema_(buffers.m, _plus(g, w, rate.m), beta1)
+    denominator = unbiased(buffers.v, beta2, step).sqrt_().add_(eps)
+    update = _plus(unbiased(buffers.m, beta1, step), w, rate.adapt).div_(denominator)
+    if buffers.s is not None and buffers.u is not None:
+        d = w * _like(w, rate.own)
+        _ema_(buffers.s, d, beta1)
+        _ema_(buffers.u, d.square(), beta2)
+        update.add_(unbiased(buffers.s, beta1, step).div_(unbiased(buffers.u, beta2, step).sqrt_().add_(eps)))
+    if not _is_zero(rate.post):
+        w.mul_(1 - lr * rate.post)  # decoupled: the weights shrink, and no buffer ever hears of it
+    _plus(w, update, -lr, out=w)
+
+
+def unbiased(mean: Tensor, beta: Scalar, step: Scalar) -> Tensor:
+    """Return Adam's bias-corrected average, mean / (1 - beta^step); shapes as in `sgd_`."""
+    return mean / _like(mean, 1 - beta**step)
+
+
+def _is_zero(value: Scalar) -> bool:
+    """Whether a term is absent: only a plain number counts, for reading a tensor would stop a GPU."""
+    return not isinstance(value, Tensor) and value == 0
+
+
+def _plus(x: Tensor, y: Tensor, scale: Scalar, out: Tensor | None = None) -> Tensor:
+    """X + scale y in one pass; x itself when `scale` is a plain zero and there is no `out`."""
+    if out is None and _is_zero(scale):
+        return x
+    if isinstance(scale, Tensor):
+        return torch.addcmul(x, y, scale.to(x.dtype), out=out)
+    return torch.add(x, y, alpha=scale, out=out)
+
+
+def _ema_(mean: Tensor, value: Tensor, beta: Scalar) -> None:
+    mean.lerp_(value, _like(mean, 1 - beta))
+
+
+def _like(tensor: Tensor, value: Scalar) -> Scalar:
+    """Return `value` in the type of `tensor`: a float64 hyperparameter never makes float64 of float32 weights."""
+    return value.to(tensor.dtype) if isinstance(value, Tensor) else value

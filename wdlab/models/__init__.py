@@ -1,0 +1,7 @@
+"""Networks as plain torch modules whose parameters have a leading member axis."""
+
+from wdlab.models.members import MemberModel, cross_entropy, flatten
+from wdlab.models.mlp import MLP
+from wdlab.models.resnet import ResNet
+
+__all__ = ["MLP", "MemberModel", "ResNet", "cross_entropy", "flatten"]

@@ -1,0 +1,134 @@
+"""What a run is: frozen values that say everything about one training, and nothing about how it is carried out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from wdlab.checks import known, number, whole
+from wdlab.decay import Decay
+from wdlab.decay.coupling import COUPLINGS
+from wdlab.tasks import TASKS, Vision
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+MODELS = ("mlp", "resnet")
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("constant", "exponential", "cosine")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network: its kind, its width (units or channels), its depth (hidden layers or stages), with BatchNorm or not."""
+
+    name: str = "mlp"
+    width: int = 100
+    depth: int = 3
+    norm: bool = True
+
+    def __post_init__(self) -> None:
+        known("model", self.name, MODELS)
+        whole("width", self.width, 1)
+        whole("depth", self.depth, 1)
+        if self.name == "resnet" and not self.norm:
+            raise ValueError(
+                "norm=False is not allowed with model='resnet'; use model='mlp' for a net without BatchNorm."
+            )
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """SGD (with `momentum`, `nesterov`) or Adam (with `betas`, `eps`) at a starting learning rate `lr`."""
+
+    name: str = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        known("optimizer", self.name, OPTIMIZERS)
+        number("lr", self.lr, 0, above=True)
+        number("momentum", self.momentum, 0, 1, below=True)
+        for index, beta in enumerate(self.betas):
+            number(f"betas[{index}]", beta, 0, 1, below=True)
+        number("eps", self.eps, 0)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate moves: constant, or down to `final` times its start, exponentially or along a cosine.
+
+    lr_t / lr_0 = final^(t/T) (exponential) or final + (1 - final)(1 + cos(pi t/T))/2 (cosine), t = 0 ... T-1. The first
+    `warmup` fraction of the run climbs linearly.
+    """
+
+    name: str = "exponential"
+    final: float = 0.002
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        known("schedule", self.name, SCHEDULES)
+        number("final", self.final, 0, 1, above=True)
+        number("warmup", self.warmup, 0, 1)
+
+    def table(self, steps: int) -> Float[Tensor, " step"]:
+        """Return the multipliers of the starting learning rate at each of `steps` steps, float64 of shape [step].
+
+        >>> Schedule("exponential", final=0.25).table(2)
+        tensor([1.0000, 0.5000], dtype=torch.float64)
+        """
+        whole("steps", steps, 1)
+        done = torch.arange(steps, dtype=torch.float64) / steps
+        if self.name == "constant":
+            table = torch.ones_like(done)
+        elif self.name == "exponential":
+            table = self.final**done
+        else:
+            table = self.final + (1 - self.final) * (1 + torch.cos(math.pi * done)) / 2
+        climb = self.warmup * steps
+        return table * (((torch.arange(steps) + 1) / climb).clamp(max=1.0) if climb >= 1 else 1.0)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a task, a model, an optimizer with its schedule, weight decay, a seed and a number of steps.
+
+    `task` is a name from `wdlab.tasks.TASKS` or a task; `steps` defaults to the task's own; the net is tested at
+    `evaluations` evenly spaced moments. Runs with the same task and seed see the same training set in the same order,
+    and start from the same weights when their models agree. Raises ValueError for anything that is not allowed.
+    """
+
+    task: Vision = field(default_factory=lambda: TASKS["mnist1d"])
+    model: Model = field(default_factory=Model)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    decay: Decay = field(default_factory=Decay)
+    seed: int = 0
+    steps: int = 0
+    evaluations: int = 20
+
+    def __post_init__(self) -> None:
+        if isinstance(self.task, str):
+            object.__setattr__(self, "task", TASKS[known("task", self.task, TASKS)])
+        whole("seed", self.seed)
+        if self.steps == 0:
+            object.__setattr__(self, "steps", self.task.steps)
+        whole("steps", self.steps, 1)
+        whole("evaluations", self.evaluations, 1)
+        if self.optimizer.name == "sgd" and not _reaches_sgd(self.decay.coupling):
+            raise ValueError(
+                f"coupling={self.decay.coupling!r} does nothing under SGD, which has no second moment; use optimizer 'adam', "
+                "or another coupling."
+            )
+
+
+def _reaches_sgd(name: str) -> bool:
+    a_m, _, *rest = COUPLINGS[name].numbers
+    return bool(a_m) or any(rest)

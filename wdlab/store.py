@@ -1,0 +1,88 @@
+"""Results kept by the hash of what was asked: whole or absent, checked, never pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wdlab.data import DamagedFileError, cache_dir, read_tensors, write_tensors
+from wdlab.decay import Timing
+from wdlab.run import Run
+from wdlab.train import History
+
+logger = logging.getLogger(__name__)
+
+NUMERICS = ("decay", "models", "data", "tasks", "measures", "run.py", "train.py")
+
+
+@cache
+def source_digest() -> str:
+    """Return a hash of the source that decides what a run's numbers are, so that no result outlives its code."""
+    digest = hashlib.sha256()
+    package = Path(str(files("wdlab")))
+    for name in NUMERICS:
+        found = package / name
+        for path in [found] if found.is_file() else sorted(found.rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """Return `run` as JSON types that fix its numbers; a timing is described by the multipliers it gives.
+
+    Two timings with equal tables are equal decay, whatever they are called.
+    """
+    table = run.decay.timing.table(run.steps)
+    told = asdict(replace(run, decay=replace(run.decay, timing=Timing.always())))
+    told["decay"]["timing"] = hashlib.sha256(table.numpy().tobytes()).hexdigest()
+    return told
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of finished runs, one file each, named by the hash of the run, the device kind and the source."""
+
+    folder: Path
+    device: str = "cpu"
+
+    @staticmethod
+    def default(device: str = "cpu") -> Store:
+        """Return the store in wdlab's cache folder ($WDLAB_CACHE moves it)."""
+        return Store(cache_dir() / "runs", device)
+
+    def path(self, run: Run) -> Path:
+        """Return where `run` is, or would be, kept."""
+        told = {"run": describe(run), "device": self.device, "source": source_digest()}
+        key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def get(self, run: Run) -> History | None:
+        """Return the history of `run`, or None when there is none; a damaged file is named in a warning and ignored."""
+        path = self.path(run)
+        try:
+            tensors, meta = read_tensors(path)
+        except FileNotFoundError:
+            return None
+        except DamagedFileError as error:
+            logger.warning("%s The run is computed again.", error)
+            return None
+        steps = tuple(tensors.pop("step").tolist())
+        return History(
+            run, steps, {name: tuple(curve.tolist()) for name, curve in tensors.items()}, meta["diverged_at"]
+        )
+
+    def put(self, history: History) -> None:
+        """Keep `history`, replacing what was there; raises OSError when the disk says no."""
+        tensors = {name: torch.tensor(curve, dtype=torch.float64) for name, curve in history.curves.items()}
+        tensors["step"] = torch.tensor(history.steps)
+        meta = {"run": describe(history.run), "diverged_at": history.diverged_at, "torch": torch.__version__}
+        write_tensors(self.path(history.run), tensors, meta)

@@ -1,0 +1,199 @@
+"""Many runs: looked up in the store, the missing ones trained in batches of members over processes."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import joblib
+import pandas as pd
+import torch
+from joblib.parallel import get_active_backend
+
+from wdlab.checks import whole
+from wdlab.progress import progress
+from wdlab.run import Run
+from wdlab.store import Store
+from wdlab.train import History, Training, group_key, pick_device
+
+MEMBERS = {"mlp": 12, "resnet": 1}
+"""Members that train together on a CPU: enough for full matrix products, few enough to stay in cache. Grouped
+convolutions are slower than one member after another, so convolutional nets gain from processes alone."""
+GPU_MEMBERS = 64
+SMALL = 20_000  # member steps below which starting worker processes costs more than it saves
+
+
+@dataclass(frozen=True)
+class Results:
+    """Finished runs: `histories` in the order asked for, `table` with one row a run, `curves` with one a reading."""
+
+    histories: tuple[History, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs, in the order asked for."""
+        return tuple(history.run for history in self.histories)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row a run: its settings, its last measurements, test_accuracy = 1 - test_error, and `diverged_at`."""
+        rows = []
+        for history in self.histories:
+            last = {name: curve[-1] for name, curve in history.curves.items() if name not in ("lr", "weight_decay")}
+            measured = {**last, "test_accuracy": 1 - last["test_error"], "diverged_at": history.diverged_at}
+            rows.append({**settings(history.run), **measured})
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """One row a run and evaluation: `run` (its number), its settings, `step`, and every curve.
+
+        The columns lr and weight_decay are the values at that step; the settings' own are lr0 and lambda.
+        """
+        parts = []
+        for number, history in enumerate(self.histories):
+            told = settings(history.run)
+            told["lr0"], told["lambda"] = told.pop("lr"), told.pop("weight_decay")
+            parts.append(pd.DataFrame({"run": number, **told, "step": history.steps, **history.curves}))
+        return pd.concat(parts, ignore_index=True)
+
+
+def settings(run: Run) -> dict[str, object]:
+    """Return the settings of `run` as one flat row."""
+    return {
+        "task": run.task.name,
+        "model": run.model.name,
+        "width": run.model.width,
+        "optimizer": run.optimizer.name,
+        "lr": run.optimizer.lr,
+        "schedule": run.schedule.name,
+        "weight_decay": run.decay.strength,
+        "timing": str(run.decay.timing),
+        "coupling": run.decay.coupling,
+        "scaling": run.decay.scaling,
+        "mask": run.decay.mask,
+        "seed": run.seed,
+        "steps": run.steps,
+    }
+
+
+def sweep(
+    runs: Iterable[Run],
+    device: str = "auto",
+    jobs: int | None = None,
+    store: Store | None = None,
+    label: str = "training",
+) -> Results:
+    """Return the results of `runs`, training only those that the store does not hold.
+
+    Runs of one shape train together as members; on a CPU the batches go to `jobs` processes of one thread each (by
+    default one a core) through joblib, whose `parallel_config(backend="dask")` or `"ray"` sends them to a cluster. Each
+    batch is stored as it finishes, so an interrupted sweep goes on where it stopped. `store` defaults to wdlab's cache
+    folder. Raises ValueError when `runs` is empty or holds something else, or for a device that is not there.
+    """
+    asked = list(runs)
+    if not asked or not all(isinstance(run, Run) for run in asked):
+        raise ValueError(f"runs={asked!r:.80} is not allowed; give one or more wdlab.Run.")
+    where = pick_device(device)
+    kept = store or Store.default(where.type)
+    found = {run: kept.get(run) for run in dict.fromkeys(asked)}
+    missing = [run for run, history in found.items() if history is None]
+    for history in _train(missing, where, jobs, label):
+        kept.put(history)
+        found[history.run] = history
+    return Results(tuple(history for run in asked if (history := found[run]) is not None))
+
+
+def _train(runs: Sequence[Run], device: torch.device, jobs: int | None, label: str) -> Iterator[History]:
+    """Train `runs` in batches, yielding each batch's histories as it finishes."""
+    if not runs:
+        return
+    workers = _workers(runs, device, jobs)
+    batches = group(runs, workers, device)
+    with _Watched(sum(run.evaluations for run in runs), label) as counter:
+        if workers == 1:
+            for batch in batches:
+                yield from train_batch(batch, str(device), counter)
+            return
+        calls = (joblib.delayed(train_batch)(batch, str(device), counter, threads=1) for batch in batches)
+        for finished in joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)(calls):
+            yield from finished
+
+
+def _workers(runs: Sequence[Run], device: torch.device, jobs: int | None) -> int:
+    if jobs is not None:
+        return whole("jobs", jobs, 1)
+    backend, active = get_active_backend()
+    if type(backend).__name__ != "LokyBackend":
+        return active if active and active > 0 else -1  # the user chose a cluster, or a number of workers
+    work = sum(run.steps for run in runs)
+    if device.type != "cpu" or (work < SMALL and all(run.model.name == "mlp" for run in runs)):
+        return 1
+    return min(len(runs), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[Run]]:
+    """Return `runs` in batches whose members can train together, of even sizes, a multiple of `workers` in number."""
+    shapes: dict[Run, list[Run]] = {}
+    for run in runs:
+        shapes.setdefault(group_key(run), []).append(run)
+    batches = []
+    for key, alike in shapes.items():
+        most = MEMBERS[key.model.name] if device.type == "cpu" else GPU_MEMBERS
+        count = math.ceil(len(alike) / most)
+        count = min(len(alike), math.ceil(count / max(workers, 1)) * max(workers, 1))
+        batches += [alike[number::count] for number in range(count)]
+    return sorted(batches, key=lambda batch: -len(batch) * batch[0].steps)
+
+
+def train_batch(
+    runs: Sequence[Run], device: str, counter: Path | None = None, threads: int | None = None
+) -> list[History]:
+    """Train one batch of members to the end and return their histories.
+
+    With `counter`, one byte a member and evaluation is appended to that file: its size is the work done. With
+    `threads`, torch is held to that many; only worker processes ask for it.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    training = Training(runs, device)
+    stride = math.ceil(training.steps / runs[0].evaluations)
+    while not training.done:
+        before = len(training.rows)
+        training.advance(stride)
+        if counter is not None and counter.parent.exists():
+            with counter.open("ab") as file:
+                file.write(b"." * (len(runs) * (len(training.rows) - before)))
+    return training.histories()
+
+
+class _Watched:
+    """Shows progress while the file it hands out grows: workers in any process append a byte a unit of work."""
+
+    def __init__(self, total: int, label: str) -> None:
+        self._bar = progress(total, label)
+        self._folder = tempfile.TemporaryDirectory(prefix="wdlab-")
+        self._counter = Path(self._folder.name) / "done"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="wdlab-progress", daemon=True)
+
+    def __enter__(self) -> Path:
+        self._counter.touch()
+        self._thread.start()
+        return self._counter
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._bar.close()
+        self._folder.cleanup()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            self._bar.update(self._counter.stat().st_size)

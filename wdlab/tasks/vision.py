@@ -1,0 +1,163 @@
+"""Classification of small images and signals: data, model, loss and metrics, for members side by side."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from wdlab import data
+from wdlab.checks import known, whole
+from wdlab.models import MLP, MemberModel, ResNet, cross_entropy
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    from wdlab.run import Model
+
+SOURCES = ("mnist1d", "fashion")
+EVALUATION_BATCH = 500  # examples a member is tested on at a time, so that memory does not grow with the test set
+
+
+@dataclass(frozen=True)
+class Vision:
+    """A classification task: `train_size` examples drawn by the run's seed from `source`, `test_size` fixed ones.
+
+    The test examples are the first of the source and the same for every seed; training examples are drawn from the
+    rest, so that seeds differ in what they learn from, in their initial weights and in the order of their batches.
+    `image_size` is the side of an image in pixels (Fashion-MNIST only). `steps` is how long a run takes by default.
+    """
+
+    name: str = "mnist1d"
+    source: str = "mnist1d"
+    train_size: int = 4000
+    test_size: int = 2000
+    batch_size: int = 128
+    image_size: int = 14
+    epochs: int = 40
+
+    def __post_init__(self) -> None:
+        known("source", self.source, SOURCES)
+        for name in ("train_size", "test_size", "batch_size", "image_size", "epochs"):
+            whole(name, getattr(self, name), 1)
+        whole("batch_size", self.batch_size, 2, self.train_size)
+
+    @property
+    def epoch(self) -> int:
+        """Steps in one pass over the training set; what is left over after whole batches waits for the next pass."""
+        return self.train_size // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Steps of a run of the task's own length."""
+        return self.epochs * self.epoch
+
+    def arrays(self) -> data.Arrays:
+        """Return every example of the source; raises ValueError when it holds too few for this task."""
+        found = data.mnist1d() if self.source == "mnist1d" else data.fashion_mnist(self.image_size)
+        spare = len(found.labels) - self.test_size
+        if self.train_size > spare:
+            raise ValueError(
+                f"train_size={self.train_size} is not allowed; {self.source} has {len(found.labels)} examples, and "
+                f"test_size={self.test_size} leaves {spare}."
+            )
+        return found
+
+    def build(self, model: Model, members: int) -> MemberModel:
+        """Return the untrained `model` for `members` members, sized for this task's inputs and classes."""
+        arrays = self.arrays()
+        shape = tuple(arrays.inputs.shape[1:])
+        if model.name == "mlp":
+            features = int(torch.tensor(shape).prod())
+            return MLP(members, [features, *[model.width] * model.depth, arrays.classes], norm=model.norm)
+        channels = 1 if len(shape) == 1 else shape[0]
+        spatial = 1 if len(shape) == 1 else len(shape) - 1
+        return ResNet(members, channels, model.width, model.depth, arrays.classes, spatial)
+
+    def shape_inputs(self, inputs: Tensor, model: Model) -> Tensor:
+        """Return inputs [..., example] in the shape `model` reads: flat for an MLP, with channels for a ResNet."""
+        lead = inputs.shape[: inputs.ndim - (1 if self.source == "mnist1d" else 3)]
+        if model.name == "mlp":
+            return inputs.reshape(*lead, -1)
+        return inputs.unsqueeze(-2) if self.source == "mnist1d" else inputs
+
+
+def generator(seed: int, stream: str) -> torch.Generator:
+    """Return the generator of one `stream` of random numbers ("init", "order", ...) of a run's seed.
+
+    Streams are independent of one another, so that drawing more from one never shifts another.
+    """
+    digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class Batches:
+    """The training batches of several seeds in step: one gather serves all members of a seed.
+
+    `indices(step)` -> [seed, batch]; every pass over the training set has a fresh order from the seed's generator.
+    Passes are drawn in turn and never again, so a copy of this object goes on exactly where the original was.
+    """
+
+    def __init__(self, task: Vision, seeds: Sequence[int], examples: int) -> None:
+        self.task = task
+        pool = examples - task.test_size
+        self.sets = [
+            torch.randperm(pool, generator=generator(seed, "training set"))[: task.train_size] + task.test_size
+            for seed in seeds
+        ]
+        self.orders = [generator(seed, "order") for seed in seeds]
+        self.epoch = -1
+        self.order = torch.empty(0, dtype=torch.int64)
+
+    def indices(self, step: int) -> Int[Tensor, "seed batch"]:
+        """Return the examples of batch `step` of every seed; steps must come in order."""
+        epoch, within = divmod(step, self.task.epoch)
+        while self.epoch < epoch:
+            self._shuffle()
+        start = within * self.task.batch_size
+        return self.order[:, start : start + self.task.batch_size]
+
+    def _shuffle(self) -> None:
+        size = self.task.train_size
+        pairs = zip(self.sets, self.orders, strict=True)
+        self.order = torch.stack([chosen[torch.randperm(size, generator=order)] for chosen, order in pairs])
+        self.epoch += 1
+
+    def fork(self) -> Batches:
+        """Return a copy with generators of its own, in the same state."""
+        copy = object.__new__(Batches)
+        copy.__dict__.update(self.__dict__)
+        copy.orders = [torch.Generator().set_state(order.get_state()) for order in self.orders]
+        return copy
+
+
+@torch.no_grad()
+def evaluate(
+    model: MemberModel, inputs: Float[Tensor, "example ..."], labels: Int[Tensor, " example"]
+) -> dict[str, Float[Tensor, " member"]]:
+    """Return each member's mean test loss (nats) and test error (share of examples) in evaluation mode."""
+    model.eval()
+    loss = torch.zeros(model.members, dtype=inputs.dtype, device=inputs.device)
+    wrong = torch.zeros_like(loss)
+    for part, answer in zip(inputs.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+        shown = part.expand(model.members, *part.shape)
+        answers = answer.expand(model.members, -1)
+        logits = model(shown)
+        loss += cross_entropy(logits, answers) * len(answer)
+        wrong += (logits.argmax(-1) != answers).sum(-1)
+    model.train()
+    return {"test_loss": loss / len(labels), "test_error": wrong / len(labels)}
+
+
+_MNIST1D = Vision()
+_FASHION = Vision(name="fashion", source="fashion", train_size=1000, test_size=2000, epochs=60)
+
+TASKS: dict[str, Vision] = {
+    "mnist1d": _MNIST1D,
+    "fashion": _FASHION,
+    "fashion_full": replace(_FASHION, name="fashion_full", train_size=4000, image_size=28, epochs=40),
+}

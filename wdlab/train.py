@@ -1,0 +1,298 @@
+"""The one training loop: runs of one shape advance together as members, step by step.
+
+`Training` is a stepper. `wdlab.sweep` drives it to the end; the Lab drives it by hand, forks it and turns its dials.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from wdlab.checks import known, number, whole
+from wdlab.decay import AdamBuffers, Decay, Rates, adam_, coupling, is_decayed, rates, scale, second_moment_, sgd_
+from wdlab.decay.coupling import Scalar
+from wdlab.measures import effective_lr, weight_norm
+from wdlab.models import flatten
+from wdlab.run import Run
+from wdlab.tasks import Batches, evaluate, generator
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+CURVES = ("lr", "weight_decay", "train_loss", "test_loss", "test_error", "weight_norm", "effective_lr")
+
+
+@dataclass(frozen=True)
+class History:
+    """What one run left behind: `curves` by name, each [evaluation], with the `steps` at which they were read.
+
+    `diverged_at` is the first step whose loss was not finite, or None; from there on the member stood still.
+    """
+
+    run: Run
+    steps: tuple[int, ...]
+    curves: dict[str, tuple[float, ...]]
+    diverged_at: int | None = None
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the torch device called `device`; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises ValueError for a device that is unknown or not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    known("device", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[device.split(":")[0]]:
+        raise ValueError(f"device={device!r} is not there; use 'auto' or 'cpu', or install a build of torch for it.")
+    return torch.device(device)
+
+
+def group_key(run: Run) -> Run:
+    """Return what runs must share to train as members of one batch; all else may differ between them."""
+    optimizer = replace(run.optimizer, lr=1.0, momentum=0.0, betas=(0.0, 0.0), eps=0.0, nesterov=run.optimizer.nesterov)
+    decay = Decay(scaling=run.decay.scaling, mask=run.decay.mask)
+    if run.decay.scaling == "gradient_norm":
+        decay = replace(decay, coupling="decoupled")
+    return replace(run, optimizer=optimizer, schedule=type(run.schedule)(), decay=decay, seed=0)
+
+
+class Training:
+    """Runs of one shape trained together: advance it, fork it, turn its dials, read its histories.
+
+    One step of member k is: its seed's next batch, the gradient of its own loss, the update rule of
+    `wdlab.decay.coupling` with its own lr, lambda, timing and coupling. Members never exchange anything; each equals
+    the same run trained alone, to rounding.
+
+    Raises ValueError when there are no runs or they cannot be members of one batch.
+    """
+
+    def __init__(self, runs: Sequence[Run], device: str = "auto", dtype: torch.dtype = torch.float32) -> None:
+        _check_group(runs)
+        self.runs = list(runs)
+        self.device, self.dtype = pick_device(device), dtype
+        self.task, self.spec, self.steps = runs[0].task, runs[0].model, runs[0].steps
+        self.step = 0
+        self._load_data()
+        self._build_model()
+        self._set_tables()
+        self._make_buffers()
+        members = len(self.runs)
+        self.diverged_at = torch.full((members,), -1, dtype=torch.int64, device=self.device)
+        self._loss_sum = torch.zeros(members, dtype=dtype, device=self.device)
+        self._loss_steps = 0
+        self.rows: list[tuple[int, Tensor]] = []
+        self._record()
+
+    # What members share and what each has of its own
+
+    def _load_data(self) -> None:
+        arrays = self.task.arrays()
+        inputs = self.task.shape_inputs(arrays.inputs, self.spec)
+        self.inputs = inputs.to(self.device, self.dtype)
+        self.labels = arrays.labels.to(self.device)
+        self.seeds = sorted({run.seed for run in self.runs})
+        self.batches = Batches(self.task, self.seeds, len(arrays.labels))
+        self._seed_of_member = torch.tensor([self.seeds.index(run.seed) for run in self.runs], device=self.device)
+
+    def _build_model(self) -> None:
+        self.model = self.task.build(self.spec, len(self.runs))
+        self.model.initialize([generator(run.seed, "init") for run in self.runs])
+        self.model.to(self.device, self.dtype)
+        mask = self.runs[0].decay.mask
+        named = list(self.model.named_parameters())
+        decayed = [name for name, p in named if is_decayed(mask, name, p, member_axis=True)]
+        self._names = decayed + [name for name, _ in named if name not in decayed]
+        self._flatten()
+        sizes = dict((name, p[0].numel()) for name, p in named)
+        self._decayed = sum(sizes[name] for name in decayed)
+
+    def _flatten(self) -> None:
+        # Decayed weights first, so that one slice of the buffer is all that decay ever touches.
+        self.weights, self.gradient = flatten(self.model, self._names)
+
+    def _column(self, values: Sequence[float]) -> Float[Tensor, "member 1"]:
+        return torch.tensor(values, dtype=self.dtype, device=self.device).unsqueeze(1)
+
+    def _set_tables(self) -> None:
+        """Lay out lr and lambda as tables [step, member] and the five numbers as columns [member, 1]."""
+        lr = torch.stack([run.optimizer.lr * run.schedule.table(self.steps) for run in self.runs], 1)
+        decay = torch.stack([run.decay.strength * run.decay.timing.table(self.steps) for run in self.runs], 1)
+        self.lr_table = lr.to(self.device, self.dtype)
+        self.decay_table = decay.to(self.device, self.dtype)
+        numbers = zip(*(coupling(run.decay.coupling).numbers for run in self.runs), strict=True)
+        # A number that is 0 for every member stays a plain 0, and its term is never computed.
+        self._numbers: tuple[Scalar, ...] = tuple(self._column(n) if any(n) else 0.0 for n in numbers)
+        optimizers = [run.optimizer for run in self.runs]
+        self._lr0 = self._column([o.lr for o in optimizers])
+        self._momentum = self._column([o.momentum for o in optimizers])
+        self._betas = (self._column([o.betas[0] for o in optimizers]), self._column([o.betas[1] for o in optimizers]))
+        self._eps = self._column([o.eps for o in optimizers])
+
+    def _make_buffers(self) -> None:
+        """Make the optimizer's buffers, [member, weight] each."""
+        count = 1 if self.runs[0].optimizer.name == "sgd" else 4
+        self._buffers = [torch.zeros_like(self.weights) for _ in range(count)]
+
+    # One step
+
+    def advance(self, steps: int = 1) -> None:
+        """Train `steps` more steps, at most to the end of the run; evaluate where the runs ask for it."""
+        for _ in range(min(whole("steps", steps, 1), self.steps - self.step)):
+            inputs, labels = self._next_batch()
+            loss = self.model.loss_and_gradient(inputs, labels)
+            self._notice_divergence(loss)
+            self._update()
+            self.step += 1
+            if self._is_evaluation(self.step):
+                self._record()
+
+    @property
+    def done(self) -> bool:
+        """Whether the last step has been taken."""
+        return self.step >= self.steps
+
+    def _next_batch(self) -> tuple[Tensor, Tensor]:
+        chosen = self.batches.indices(self.step).to(self.device)
+        # One gather a seed, shared by its members.
+        inputs, labels = self.inputs[chosen], self.labels[chosen]
+        return inputs[self._seed_of_member], labels[self._seed_of_member]
+
+    def _notice_divergence(self, loss: Float[Tensor, " member"]) -> None:
+        """Mark members whose loss is no longer finite, and take away their gradient so that they stand still."""
+        first = ~loss.isfinite() & (self.diverged_at < 0)
+        self.diverged_at.masked_fill_(first, self.step)
+        alive = self.diverged_at < 0
+        self._alive = alive.unsqueeze(1).to(self.dtype)
+        self.gradient.masked_fill_(~alive.unsqueeze(1), 0.0)
+        self._loss_sum += loss
+        self._loss_steps += 1
+
+    def _update(self) -> None:
+        """Apply the update rule to the decayed slice of the buffer and to the rest."""
+        lr = self.lr_table[self.step].unsqueeze(1) * self._alive
+        if self.runs[0].optimizer.name == "sgd":
+            rate = self._rates(self.gradient.square().mean(1, keepdim=True) if self._by_gradient else None)
+            for part, given in self._parts(rate):
+                buffer = self._buffers[0][part]
+                nesterov = self.runs[0].optimizer.nesterov
+                sgd_(self.weights[part], self.gradient[part], buffer, given, lr, self._momentum, nesterov)
+            return
+        self._update_adam(lr)
+
+    def _update_adam(self, lr: Tensor) -> None:
+        step = self.step + 1
+        plain = self._rates(None) if not self._by_gradient else Rates()
+        parts = [(part, given, AdamBuffers(*(b[part] for b in self._buffers))) for part, given in self._parts(plain)]
+        for part, given, buffers in parts:
+            second_moment_(buffers, self.weights[part], self.gradient[part], given, self._betas[1])
+        if self._by_gradient:
+            mean_square = (self._buffers[1] / (1 - self._betas[1] ** step)).mean(1, keepdim=True)
+            plain = self._rates(mean_square)
+        for (part, _, buffers), (_, given) in zip(parts, self._parts(plain), strict=True):
+            adam_(self.weights[part], self.gradient[part], buffers, given, lr, self._betas, self._eps, step)
+
+    @property
+    def _by_gradient(self) -> bool:
+        return self.runs[0].decay.scaling == "gradient_norm"
+
+    def _rates(self, mean_square: Tensor | None) -> Rates:
+        """Return lambda times timing times scaling times each of the five numbers, at this step."""
+        lr = self.lr_table[self.step].unsqueeze(1)
+        k = scale(self.runs[0].decay.scaling, lr, self._lr0, mean_square)
+        return rates(self._numbers, self.decay_table[self.step].unsqueeze(1) * k)
+
+    def _parts(self, rate: Rates) -> list[tuple[tuple[slice, slice], Rates]]:
+        everything, cut = slice(None), self._decayed
+        parts = [((everything, slice(cut)), rate), ((everything, slice(cut, None)), Rates())]
+        return [(part, given) for part, given in parts if self.weights[part].numel()]
+
+    # Reading
+
+    def _is_evaluation(self, step: int) -> bool:
+        count = self.runs[0].evaluations
+        return (step * count) // self.steps != ((step - 1) * count) // self.steps
+
+    def _record(self) -> None:
+        """Append one row [curve, member] of measurements; the numbers stay on the device until they are read."""
+        at = min(self.step, self.steps - 1)
+        parameters = dict(self.model.named_parameters())
+        tested = evaluate(self.model, self.inputs[: self.task.test_size], self.labels[: self.task.test_size])
+        with torch.no_grad():
+            matrices = [p for p in parameters.values() if p.ndim > 2]
+            scale_free = [parameters[name] for name in self.model.scale_invariant] or matrices
+            name = self.runs[0].optimizer.name
+            row = {
+                "lr": self.lr_table[at],
+                "weight_decay": self.decay_table[at],
+                "train_loss": self._loss_sum / self._loss_steps if self._loss_steps else self._loss_sum * float("nan"),
+                **tested,
+                "weight_norm": weight_norm(matrices),
+                "effective_lr": effective_lr(self.lr_table[at], scale_free, name),
+            }
+            values = torch.stack([row[curve] for curve in CURVES])
+            broken = (self.diverged_at >= 0) | ~values[CURVES.index("test_loss")].isfinite()
+            values[2:].masked_fill_(broken, float("nan"))
+        self.rows.append((self.step, values))
+        self._loss_sum = torch.zeros_like(self._loss_sum)
+        self._loss_steps = 0
+
+    def histories(self) -> list[History]:
+        """Return what every run has left so far, in the order of the runs."""
+        steps = tuple(step for step, _ in self.rows)
+        values = torch.stack([row for _, row in self.rows]).to("cpu", torch.float64)
+        diverged = self.diverged_at.tolist()
+        return [
+            History(
+                run,
+                steps,
+                {name: tuple(values[:, index, member].tolist()) for index, name in enumerate(CURVES)},
+                diverged[member] if diverged[member] >= 0 else None,
+            )
+            for member, run in enumerate(self.runs)
+        ]
+
+    # Forking and turning dials
+
+    def fork(self) -> Training:
+        """Return a copy in bit-identical state that goes on by itself."""
+        other = object.__new__(Training)
+        other.__dict__.update(self.__dict__)
+        other.model = copy.deepcopy(self.model)
+        other._flatten()
+        other.batches = self.batches.fork()
+        for name in ("lr_table", "decay_table", "diverged_at", "_loss_sum"):
+            setattr(other, name, getattr(self, name).clone())
+        other._buffers = [buffer.clone() for buffer in self._buffers]
+        other.runs, other.rows = list(self.runs), list(self.rows)
+        return other
+
+    def turn(self, member: int, lr: float | None = None, weight_decay: float | None = None) -> None:
+        """From this step on, give `member` another learning rate, another lambda, or both.
+
+        The new value holds to the end of the run whatever the timing or the schedule said; the history's curves show
+        it, while `runs` still holds the setting the run began with.
+        """
+        whole("member", member, 0, len(self.runs) - 1)
+        if lr is not None:
+            self.lr_table[self.step :, member] = number("lr", lr, 0, above=True)
+        if weight_decay is not None:
+            self.decay_table[self.step :, member] = number("weight_decay", weight_decay, 0)
+
+
+def _check_group(runs: Sequence[Run]) -> None:
+    if not runs:
+        raise ValueError("runs=[] is not allowed; give at least one Run.")
+    keys = {group_key(run) for run in runs}
+    if len(keys) > 1:
+        raise ValueError(
+            f"runs of {len(keys)} different shapes cannot be members of one batch; wdlab.sweep groups them for you."
+        )

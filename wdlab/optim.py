@@ -271,8 +271,8 @@ class Adam(_DecayOptimizer):
 
     `betas` are in [0, 1). `eps` is at least 0, above 0 for coupling "own_buffers", where a weight of zero
     divides 0 by it. Scaling "gradient_norm" divides by the root of the mean of v^ over all parameters of all
-    groups; it is refused where lambda enters v. State of each parameter: `m` and `v` of its shape, `step`, and
-    for "own_buffers" `s` and `u`. The other options are explained at the top of the module.
+    groups; it is refused where lambda enters v. State of each parameter: `step`, `m` and `v` of its shape, for
+    "own_buffers" also `s` and `u`. The other options are explained at the top of the module.
 
     Raises ValueError for an option outside its range, a parameter without the member axis or a complex one.
     Source: Loshchilov and Hutter (2019), Algorithm 2, whose schedule multiplier is scaling "lr/lr0".

@@ -1,4 +1,4 @@
-"""The update rule against plain Python on one weight, and the two identities that follow from EMA being linear."""
+"""The update rule against plain Python on one weight, and what follows from the mean being linear."""
 
 import math
 from collections.abc import Iterator

@@ -31,8 +31,9 @@ class Drawn:
         self.figure.savefig(out, format="png", dpi=DPI, facecolor="white")
         return out.getvalue()
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        # The bare PNG is for code hosts that show stored notebooks; the HTML carries the alt text to a screen reader.
-        data = base64.b64encode(self.png()).decode()
-        html = f'<img src="data:image/png;base64,{data}" alt="{escape(self.alt)}" style="max-width: 100%">'
-        return {"text/plain": self.alt, "text/html": html, "image/png": data}
+    def _ipython_display_(self) -> None:
+        # JupyterLab gives an image output no alt attribute, so the words stand beside it, for everybody.
+        from IPython.display import HTML, display
+
+        display({"image/png": base64.b64encode(self.png()).decode(), "text/plain": self.alt}, raw=True)  # type: ignore[no-untyped-call]
+        display(HTML(f"<details><summary>This figure in words</summary>{escape(self.alt)}</details>"))  # type: ignore[no-untyped-call]

@@ -1,0 +1,46 @@
+"""One look for every figure: colours that survive grey and colour blindness, type that survives a projector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Dark enough on white for text-sized marks, apart in lightness as well as in hue (after Okabe and Ito).
+COLOURS = ("#000000", "#0072b2", "#d55e00", "#007a5a", "#aa3377", "#8a6d00")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+INK, FAINT = "#222222", "#8c8c8c"
+DECAY_SPAN = "#0072b2"  # shades the part of a run in which decay acts
+
+_TYPE = {"title": 11, "label": 10, "tick": 9}
+
+
+def panels(count: int, width: float = 4.2, height: float = 3.2) -> tuple[Figure, list[Axes]]:
+    """Return a white figure with `count` panels side by side, made without pyplot."""
+    figure = Figure(figsize=(width * count, height), layout="constrained", facecolor="white")
+    return figure, [dress(axes) for axes in figure.subplots(1, count, squeeze=False)[0]]
+
+
+def dress(axes: Axes) -> Axes:
+    """Give `axes` the course's look: two spines, a faint grid, readable type."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, color="#e3e3e3", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=_TYPE["tick"])
+    return axes
+
+
+def name(axes: Axes, title: str, x: str, y: str) -> None:
+    """Write the panel's title and the names of its axes."""
+    axes.set_title(title, fontsize=_TYPE["title"], loc="left", color=INK)
+    axes.set_xlabel(x, fontsize=_TYPE["label"])
+    axes.set_ylabel(y, fontsize=_TYPE["label"])
+
+
+def looks(labels: Sequence[object]) -> Iterator[dict[str, Any]]:
+    """Yield a colour and a marker for each label; both differ, so that either alone tells lines apart."""
+    for _, colour, marker in zip(labels, cycle(COLOURS), cycle(MARKERS), strict=False):
+        yield {"color": colour, "marker": marker}

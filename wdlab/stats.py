@@ -1,0 +1,109 @@
+"""Paired comparisons over seeds: effect, interval, and the refusal to compare what differs in two things."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from wdlab.checks import known, number
+from wdlab.run import Run
+from wdlab.sweeps import Results
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean over paired seeds with its interval [low, high] and the `values` it was made of."""
+
+    mean: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> Effect:
+    """Return the mean of paired differences and its Student-t interval, mean +- t_{n-1} s / sqrt(n).
+
+    Raises ValueError for fewer than two values. A value that is not finite (a run that diverged) leaves the mean and
+    the interval undefined (NaN): nothing is dropped in silence.
+    """
+    number("level", level, 0, 1, above=True, below=True)
+    if len(values) < 2:
+        raise ValueError(f"values={list(values)!r} is not allowed; an interval needs at least two seeds.")
+    x = np.asarray(values, dtype=float)
+    mean, error = float(x.mean()), float(x.std(ddof=1) / math.sqrt(len(x)))
+    reach = float(stats.t.ppf((1 + level) / 2, len(x) - 1)) * error
+    return Effect(mean, mean - reach, mean + reach, tuple(x.tolist()))
+
+
+def judge(effect: Effect, smallest: float) -> str:
+    """Return the verdict on "the effect is above `smallest`", read off the whole interval.
+
+    supported: the interval lies above `smallest`; not supported: it lies below; inconclusive: it holds `smallest`, or
+    is undefined.
+    """
+    if effect.low > smallest:
+        return "supported"
+    return "not supported" if effect.high < smallest else "inconclusive"
+
+
+def paired(results: Results, factor: str, a: object, b: object, metric: str = "test_accuracy") -> Effect:
+    """Return the effect of `factor` = a against b on `metric`: mean over seeds of metric(a) - metric(b).
+
+    `factor` is a dotted field of a Run, such as "decay.timing"; the arms are the runs that have a, and those that have
+    b. Raises ValueError when an arm is empty, a seed is missing or doubled, or the arms differ in anything beside
+    `factor`, and prints the difference.
+    """
+    arms = [_arm(results, factor, value, metric) for value in (a, b)]
+    first, second = ({run.seed: run for run, _ in arm} for arm in arms)
+    if set(first) != set(second):
+        raise ValueError(f"{factor}: the two arms have different seeds, {sorted(first)} and {sorted(second)}.")
+    for seed in first:
+        surplus = [line for line in differences(first[seed], second[seed]) if not line.startswith(f"{factor}:")]
+        if surplus:
+            raise ValueError(f"the arms of {factor} differ in more than that: {'; '.join(surplus)}.")
+    worth = [{run.seed: value for run, value in arm} for arm in arms]
+    return interval([worth[0][seed] - worth[1][seed] for seed in sorted(first)])
+
+
+def _arm(results: Results, factor: str, value: object, metric: str) -> list[tuple[Run, float]]:
+    known("metric", metric, [str(column) for column in results.table.columns])
+    rows = zip(results.runs, results.table[metric], strict=True)
+    found = [(run, float(worth)) for run, worth in rows if _field(run, factor) == value]
+    if not found:
+        there = sorted({str(_field(run, factor)) for run in results.runs})
+        raise ValueError(f"{factor}={value!s} is in none of the runs; they have {', '.join(there)}.")
+    if len({run.seed for run, _ in found}) < len(found):
+        twins = [run for run, _ in found if run.seed == found[0][0].seed]
+        surplus = "; ".join(differences(twins[0], twins[-1])) or "nothing"
+        raise ValueError(f"{factor}={value!s} names several runs of one seed, which also differ in {surplus}.")
+    return found
+
+
+def _field(run: Run, dotted: str) -> object:
+    value: Any = run
+    for name in dotted.split("."):
+        known("factor", name, [field.name for field in fields(value)])
+        value = getattr(value, name)
+    return value
+
+
+def differences(a: Any, b: Any, prefix: str = "") -> list[str]:
+    """Return one line "field: value of a against value of b" for each field in which two runs differ.
+
+    >>> from wdlab import Run
+    >>> differences(Run(seed=1), Run(seed=2))
+    ['seed: 1 against 2']
+    """
+    lines = []
+    for field in fields(a):
+        left, right, name = getattr(a, field.name), getattr(b, field.name), prefix + field.name
+        if left == right:
+            continue
+        nested = is_dataclass(left) and type(left) is type(right) and field.name != "timing"
+        lines += differences(left, right, f"{name}.") if nested else [f"{name}: {left!s} against {right!s}"]
+    return lines

@@ -15,7 +15,7 @@ NO_NEWS := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.Ne
 .PHONY: lab test notebooks notebooks-check reproduce benchmark install clean
 
 lab: install
-	$(BIN)/jupyter lab $(AS_ROOT) $(NO_NEWS) notebooks/00_start_here.ipynb $(ARGS)
+	$(BIN)/jupyter lab $(AS_ROOT) $(NO_NEWS) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
 test: install
 	$(BIN)/python tests/everything.py $(ARGS)

@@ -105,9 +105,7 @@ if "google.colab" in sys.modules:
 # --- from a source to a notebook ----------------------------------------------------------------------------
 
 
-def generate(
-    root: Path, source: Path, facts: Mapping[str, Any] | None = None, *, solved: bool = False
-) -> NotebookNode:
+def generate(root: Path, source: Path, facts: Mapping[str, Any] | None = None, *, solved: bool = False) -> NotebookNode:
     """The notebook of `source` without outputs: the student version, or the `solved` one.
 
     `facts` are known from its last run: the `minutes` it took and a hash of the code that was `executed`.
@@ -118,7 +116,7 @@ def generate(
     cells.insert(first_code, colab_cell(root))
     cells = [c for c in cells if "exercise" not in tags(c)] if solved else [folded(c) for c in cells]
     identify(source.stem, cells)
-    fill_in(cells, {"badges": badges(root, source.stem), "minutes": f"{facts.get('minutes', '?')}"})
+    fill_in(cells, {"badges": badges(root, source.stem), "minutes": f"{facts.get('minutes', '?')} minutes"})
     return new_notebook(cells=cells, metadata=nbformat.from_dict(PYTHON | {"wdlab": facts}))
 
 
@@ -130,9 +128,7 @@ def read_cells(source: Path) -> list[NotebookNode]:
     for before, after in itertools.pairwise([new_markdown_cell(), *cells, new_markdown_cell()]):
         if ("exercise" in tags(before)) != ("solution" in tags(after)):
             text = (before.source or after.source).splitlines()[0]
-            raise ValueError(
-                f"{source.name}: an `exercise` cell needs a `solution` cell right after it: {text}"
-            )
+            raise ValueError(f"{source.name}: an `exercise` cell needs a `solution` cell right after it: {text}")
     return cells
 
 
@@ -334,9 +330,7 @@ def code_hash(notebook: NotebookNode) -> str:
 def strays(root: Path) -> list[str]:
     """A line for each committed notebook without a source."""
     known = {student_path(root, source) for source in sources(root)}
-    return [
-        f"{p.name}: has no source" for p in sorted((root / "notebooks").glob("*.ipynb")) if p not in known
-    ]
+    return [f"{p.name}: has no source" for p in sorted((root / "notebooks").glob("*.ipynb")) if p not in known]
 
 
 # --- the command --------------------------------------------------------------------------------------------

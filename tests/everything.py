@@ -13,14 +13,14 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTEST = ["-m", "pytest", "-n", "2", "--dist=loadgroup"]
+PYTEST = ["-m", "pytest", "-n", "2"]
 PARTS = {
     "lint": ["-m", "ruff", "check", "."],
     "format": ["-m", "ruff", "format", "--check", "."],
     "types": ["-m", "mypy"],
-    "unit": [*PYTEST, "--durations=5", "-m", "not notebook and not binder and not browser"],
+    "unit": [*PYTEST, "--dist=loadfile", "--durations=5", "-m", "not notebook and not binder and not browser"],
     "notebooks-check": ["notebooks/build.py", "check"],
-    "notebooks": [*PYTEST, "-m", "notebook", "tests/notebooks"],
+    "notebooks": [*PYTEST, "--dist=worksteal", "-m", "notebook", "tests/notebooks"],
     "binder": ["-m", "pytest", "-m", "binder", "tests/binder"],
     "browser": ["-m", "pytest", "-m", "browser", "tests/browser"],
 }

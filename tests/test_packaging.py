@@ -83,7 +83,5 @@ def test_the_readme_has_the_badges_of_notebook_00() -> None:
 def test_every_address_on_github_is_the_repositorys() -> None:
     owner_and_name = PROJECT["urls"]["Repository"].removeprefix("https://github.com/")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    ours = re.findall(
-        r"(?:mybinder\.org/v2/gh|colab\.research\.google\.com/github)/([\w.-]+/[\w.-]+)", readme
-    )
+    ours = re.findall(r"(?:mybinder\.org/v2/gh|colab\.research\.google\.com/github)/([\w.-]+/[\w.-]+)", readme)
     assert set(ours) == {owner_and_name}

@@ -149,11 +149,13 @@ class _DecayOptimizer(Optimizer):
         with the optimizer they came from, so a run can be forked. Raises ValueError for another optimizer's
         state, and where a function was saved as `timing` or `mask` and this optimizer was made without one.
         """
-        groups = state_dict["param_groups"]
-        if len(groups) == len(self.param_groups):  # a wrong number is for torch to refuse
-            groups = [_unpacked(saved, own) for saved, own in zip(groups, self.param_groups, strict=True)]
+        # A wrong number of groups is left for torch to refuse, so this zip is not strict.
+        pairs = zip(state_dict["param_groups"], self.param_groups, strict=False)
+        objects = [_unpacked(saved, own) for saved, own in pairs]
         state = {key: _copied(value) for key, value in state_dict["state"].items()}
-        super().load_state_dict({**state_dict, "state": state, "param_groups": groups})
+        super().load_state_dict({**state_dict, "state": state})
+        for group, found in zip(self.param_groups, objects, strict=True):
+            group.update(found)
 
     def _turns(self) -> Iterator[_Turn]:
         members = _members(self.param_groups)
@@ -461,7 +463,7 @@ def _plain(value: Any) -> Any:
 
 
 def _unpacked(saved: Group, own: Group) -> Group:
-    """A saved group with its timing and mask as objects again; functions are taken from `own`."""
+    """The timing and mask of a saved group as objects again; functions are taken from `own`."""
     missing = own.keys() - saved.keys() - {"param_names", "initial_lr"}
     if missing:
         raise ValueError(
@@ -473,7 +475,7 @@ def _unpacked(saved: Group, own: Group) -> Group:
         timing = _own_function("timing", own["timing"]) if timing["kind"] == "function" else Timing(**timing)
     if isinstance(mask, dict):
         mask = _own_function("mask", own["mask"])
-    return {**saved, "timing": timing, "mask": mask}
+    return {"timing": timing, "mask": mask}
 
 
 def _own_function(argument: str, own: Any) -> Any:

@@ -74,7 +74,7 @@ def test_decay_without_arguments_is_none_at_all() -> None:
         ({"strength": math.nan}, r"^weight_decay=nan is not allowed"),
         ({"strength": math.inf}, r"^weight_decay=inf is not allowed"),
         ({"coupling": "decuopled"}, r"^coupling='decuopled' is unknown; did you mean 'decoupled'\?"),
-        ({"scaling": "lr0"}, r"^scaling='lr0' is unknown; did you mean 'lr/lr0'\?"),
+        ({"scaling": "lr*lr0"}, r"^scaling='lr\*lr0' is unknown; did you mean 'lr/lr0'\?"),
         ({"mask": "weight"}, r"^mask='weight' is unknown; did you mean 'weights'\?"),
         ({"scaling": "gradient_norm"}, r"^scaling='gradient_norm' is not allowed with coupling='l2'"),
     ],

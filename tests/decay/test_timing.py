@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from wdlab.decay import Timing
 
-settings.register_profile("timing", deadline=None, max_examples=80)
-settings.load_profile("timing")
+property_test = settings(deadline=None, max_examples=80)
 
 fractions = st.floats(0, 1)
 coarse = st.integers(0, 16).map(lambda n: n / 16)
@@ -31,12 +30,14 @@ def cyclicals(draw: st.DrawFn, peak: st.SearchStrategy[float] = fractions) -> Ti
 timings = st.one_of(fractions.map(Timing.first), fractions.map(Timing.after), windows(), cyclicals())
 
 
+@property_test
 @given(fractions, steps)
 def test_first_and_after_split_every_run(fraction: float, steps: int) -> None:
     parts = Timing.first(fraction).table(steps) + Timing.after(fraction).table(steps)
     assert torch.equal(parts, torch.ones(steps, dtype=torch.float64))
 
 
+@property_test
 @given(fractions, steps)
 def test_whole_windows_are_always_and_empty_ones_never(fraction: float, steps: int) -> None:
     always, never = Timing.always().table(steps), Timing.never().table(steps)
@@ -46,6 +47,7 @@ def test_whole_windows_are_always_and_empty_ones_never(fraction: float, steps: i
     assert Timing.window(0, 1) == Timing.always()  # labels are for people and do not count
 
 
+@property_test
 @given(timings, steps)
 def test_a_table_has_a_multiplier_in_bounds_for_every_step(timing: Timing, steps: int) -> None:
     table = timing.table(steps)
@@ -53,6 +55,7 @@ def test_a_table_has_a_multiplier_in_bounds_for_every_step(timing: Timing, steps
     assert (table >= timing.low).all() and (table <= timing.high).all()
 
 
+@property_test
 @given(fractions, fractions, steps)
 def test_a_window_decays_for_its_share_of_the_steps(a: float, b: float, steps: int) -> None:
     table = Timing.window(min(a, b), max(a, b)).table(steps)
@@ -60,12 +63,14 @@ def test_a_window_decays_for_its_share_of_the_steps(a: float, b: float, steps: i
     assert table.diff().abs().sum() <= 2  # on once, off once
 
 
+@property_test
 @given(st.tuples(fractions, fractions, fractions, fractions).map(sorted), steps)
 def test_a_wider_window_decays_wherever_a_narrower_one_does(ends: list[float], steps: int) -> None:
     wide, narrow = Timing.window(ends[0], ends[3]), Timing.window(ends[1], ends[2])
     assert (wide.table(steps) >= narrow.table(steps)).all()
 
 
+@property_test
 @given(cyclicals(st.floats(0.01, 0.99)), steps)
 def test_a_cycle_starts_and_ends_low(timing: Timing, steps: int) -> None:
     table = timing.table(steps)
@@ -81,12 +86,14 @@ def test_cyclical_is_a_triangle_with_its_peak_where_asked() -> None:
     assert Timing.cyclical(low, high, peak=1.0).table(4).tolist() == [0.5, 1.0, 1.5, 2.0]
 
 
+@property_test
 @given(st.one_of(windows(coarse), cyclicals()), steps)
 def test_what_needs_no_steps_is_constant(timing: Timing, steps: int) -> None:
     if not timing.needs_steps:
         assert timing.table(steps).unique().numel() == 1
 
 
+@property_test
 @given(windows(coarse))
 def test_what_needs_steps_is_not_constant(timing: Timing) -> None:
     assert timing.needs_steps == (timing.table(16).unique().numel() == 2)
@@ -98,6 +105,7 @@ def test_which_timings_need_steps() -> None:
     assert all(t.needs_steps for t in needed) and not any(t.needs_steps for t in free)
 
 
+@property_test
 @given(timings, st.integers(1, 50), st.integers(0, 80))
 def test_at_reads_the_table_and_holds_its_last_entry(timing: Timing, steps: int, step: int) -> None:
     assert timing.at(step, steps) == timing.table(steps)[min(step, steps - 1)]

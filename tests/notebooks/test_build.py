@@ -17,12 +17,11 @@ from nbformat import NotebookNode
 from notebooks import build
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.xdist_group("build")  # so that the tiny notebook runs once
 
 TINY = '''\
 # %% [markdown]
 # # Tiny
-# {{badges}} {{minutes}} minutes
+# {{badges}} {{minutes}}
 
 # %% tags=["parameters"]
 seed_offset = 0
@@ -131,9 +130,7 @@ def test_placeholders(tmp_path: Path, source: Path) -> None:
 def test_badges_point_to_the_notebook_in_the_repository(tmp_path: Path, source: Path) -> None:
     pyproject = tmp_path / "pyproject.toml"
     pyproject.write_text(pyproject.read_text().replace("github.com/wdlab/wdlab", "github.com/someone/course"))
-    links = re.findall(
-        r"\]\((https://(?:mybinder|colab)[^)]*/00_tiny\.ipynb)\)", build.badges(tmp_path, "00_tiny")
-    )
+    links = re.findall(r"\]\((https://(?:mybinder|colab)[^)]*/00_tiny\.ipynb)\)", build.badges(tmp_path, "00_tiny"))
     assert len(links) == 2
     assert all("someone/course" in link for link in links)
 

@@ -23,16 +23,11 @@ from nbformat import NotebookNode
 from notebooks import build
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = 60.0  # seconds of one notebook at ci scale ...
-SLACK = 3.0  # ... on a machine with nothing else to do
+LIMIT = 60.0  # seconds of one notebook at ci scale
+SLACK = 3.0  # times that, on a machine that is busy with other things
 PARAMETERS = {"scale", "seed_offset", "device"}
+COMPARED = "nbval-check-output"
 NOT_DONE = "not yet done"
-NOTEBOOKS = [
-    # One notebook stays with one worker: its solution, run once, serves several tests.
-    pytest.param(source, id=source.stem, marks=pytest.mark.xdist_group(source.stem))
-    for source in build.sources(ROOT)
-]
-
 pytestmark = pytest.mark.notebook
 
 
@@ -77,33 +72,8 @@ def make_runner(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Cal
     return lambda name: Runner(tmp_path_factory.mktemp(name), cache)
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS)
-def source(request: pytest.FixtureRequest) -> Path:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def runner(source: Path, make_runner: Callable[[str], Runner]) -> Runner:
-    return make_runner(source.stem)
-
-
-@dataclass(frozen=True)
-class Solved:
-    """A solution version that papermill has run."""
-
-    path: Path
-    seconds: float
-
-    @property
-    def notebook(self) -> NotebookNode:
-        return nbformat.read(self.path, as_version=4)
-
-
-@pytest.fixture(scope="module")
-def solved(source: Path, runner: Runner) -> Solved:
-    start = time.perf_counter()
-    path = runner.papermill(build.generate(ROOT, source, solved=True), "solution")
-    return Solved(path, time.perf_counter() - start)
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
 
 
 def shown(notebook: NotebookNode) -> str:
@@ -128,34 +98,43 @@ def passed(output: str) -> int:
     return int(found[1]) if found else 0
 
 
+every_notebook = pytest.mark.parametrize("source", build.sources(ROOT), ids=lambda source: source.stem)
+
+
+@every_notebook
 def test_parameters(source: Path, tmp_path: Path) -> None:
     build.write(build.generate(ROOT, source), tmp_path / "student.ipynb")
     assert set(papermill.inspect_notebook(str(tmp_path / "student.ipynb"))) == PARAMETERS
 
 
-def test_papermill_runs_the_solution_version(
-    source: Path, solved: Solved, record_property: Callable[[str, object], None]
+@every_notebook
+def test_verdicts_are_compared(source: Path) -> None:
+    cells = build.generate(ROOT, source, solved=True).cells
+    measures = any("CLAIMS" in cell.source for cell in cells if cell.cell_type == "code")
+    assert not measures or any(COMPARED in build.tags(cell) for cell in cells), f"tag a verdict {COMPARED}"
+
+
+@every_notebook
+def test_notebook(
+    source: Path, make_runner: Callable[[str], Runner], record_property: Callable[[str, object], None]
 ) -> None:
-    record_property(source.stem, f"{solved.seconds:.1f} s at ci scale (at most {LIMIT:.0f} s)")
-    assert NOT_DONE not in shown(solved.notebook)
-    assert solved.seconds < SLACK * LIMIT
+    """One test, because the student version and nbval find in the store what the solution version computed."""
+    runner = make_runner(source.stem)
+    start = time.perf_counter()
+    solution = runner.papermill(build.generate(ROOT, source, solved=True), "solution")
+    seconds = time.perf_counter() - start
+    record_property(source.stem, f"{seconds:.1f} s at ci scale (at most {LIMIT:.0f} s)")
+    assert NOT_DONE not in shown(read(solution))
 
+    student = runner.papermill(build.generate(ROOT, source), "student")
+    assert list(unnoticed(read(student))) == []
 
-def test_papermill_runs_the_student_version_to_its_end(source: Path, runner: Runner, solved: Solved) -> None:
-    path = runner.papermill(build.generate(ROOT, source), "student")  # after `solved`: results are stored
-    assert list(unnoticed(nbformat.read(path, as_version=4))) == []
-
-
-def test_nbval_finds_the_same_results_again(source: Path, runner: Runner, solved: Solved) -> None:
-    status, output = runner.nbval(solved.path)
+    status, output = runner.nbval(solution)
     assert status == 0, output[-6000:]
-    assert passed(output) == len(build.code_cells(solved.notebook))
-    measures = "CLAIMS" in source.read_text(encoding="utf-8")
-    compared = [cell for cell in solved.notebook.cells if "nbval-check-output" in build.tags(cell)]
-    assert all(build.shown(cell).strip() for cell in compared), (
-        "nbval compares nothing where nothing is shown"
-    )
-    assert compared or not measures, "no cell with a verdict is tagged nbval-check-output"
+    assert passed(output) == len(build.code_cells(read(solution)))
+    compared = [cell for cell in read(solution).cells if COMPARED in build.tags(cell)]
+    assert all(build.shown(cell).strip() for cell in compared), "nbval compares nothing where nothing is shown"
+    assert seconds < SLACK * LIMIT
 
 
 TINY = """\
@@ -176,12 +155,11 @@ print(f"the answer at {scale} scale is {answer}")
 """
 
 
-@pytest.mark.xdist_group("tiny")
 def test_the_tests_above_can_fail(make_runner: Callable[[str], Runner]) -> None:
     runner = make_runner("tiny")
     source = runner.folder / "00_tiny.py"
     source.write_text(TINY, encoding="utf-8")
-    student = nbformat.read(runner.papermill(build.generate(ROOT, source), "student"), as_version=4)
+    student = read(runner.papermill(build.generate(ROOT, source), "student"))
     assert list(unnoticed(student)) == []
     student.cells[-2].outputs = []
     assert list(unnoticed(student)) == ["'answer = None'"]
@@ -189,7 +167,7 @@ def test_the_tests_above_can_fail(make_runner: Callable[[str], Runner]) -> None:
     path = runner.papermill(build.generate(ROOT, source, solved=True), "solution")
     status, output = runner.nbval(path)
     assert (status, passed(output)) == (0, 6), output  # five cells of its own and papermill's parameters
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     assert build.shown(notebook.cells[-1]) == "the answer at ci scale is 42\n"
     notebook.cells[-1].outputs[0].text = "the answer at ci scale is 43\n"
     build.write(notebook, path)
@@ -197,7 +175,6 @@ def test_the_tests_above_can_fail(make_runner: Callable[[str], Runner]) -> None:
     assert (status, passed(output)) == (1, 5), output
 
 
-@pytest.mark.xdist_group("tiny")
 def test_a_cell_that_raises_stops_papermill(make_runner: Callable[[str], Runner]) -> None:
     runner = make_runner("raises")
     source = runner.folder / "00_raises.py"

@@ -1,0 +1,1 @@
+"""The widgets: dials, live runs, predictions; thin over the rest of wdlab."""

@@ -1,0 +1,116 @@
+"""What every widget of the course shares: colours, labels a learner can see, and figures as PNG without pyplot."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+BACKGROUND = "#ffffff"  # opaque, so that a figure reads the same on a dark theme
+INK = "#1f2328"
+QUIET = "#57606a"  # ticks, axis titles, second thoughts
+GRID = "#dfe3e8"
+SHADE = "#fdf0c4"  # where weight decay acts
+ALARM = "#a40e26"
+
+PALETTE = ("#043384", "#b47002", "#017b55", "#111111", "#a63319", "#4490ef", "#7f1a62")
+"""Line colours, in the order to use them. Each has a contrast of 3 or more with BACKGROUND and with SHADE; any two
+differ for the three kinds of colour blindness, and in lightness, so that grey print keeps them apart."""
+
+DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "solid",
+    (0, (6, 1.5)),
+    (0, (2.5, 1.2)),
+    (0, (8, 1.5, 1.5, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (4, 1.5, 1, 1.5, 1, 1.5)),
+    (0, (10, 3)),
+)
+"""Line styles that go with PALETTE, one each: colour never stands alone."""
+
+DPI = 150
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of `width` x `height` inches that takes nothing from pyplot or the user's style."""
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(width, height), dpi=DPI, facecolor=BACKGROUND)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def figure_png(figure: Figure) -> bytes:
+    """Return `figure` drawn as PNG; its size depends on nothing but the figure, so that a live picture never jumps."""
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    canvas.print_png(buffer, metadata={"Software": None}, pil_kwargs={"compress_level": 2})
+    return buffer.getvalue()
+
+
+def picture(png: bytes, about: str, width: str = "640px") -> Any:
+    """Return an image widget that shows `png`, at most `width` wide; `about` is what a screen reader calls it."""
+    image = widgets.Image(value=png, format="png", layout=widgets.Layout(width="100%", max_width=width))
+    if image.has_trait("tooltip"):  # ipywidgets 8; 7 has no way to name an image
+        image.tooltip = about
+    return image
+
+
+def line(text: str, role: str = "") -> str:
+    """Return `text`, escaped, as one line of HTML in the theme's own colours."""
+    role = f' role="{role}"' if role else ""
+    return f'<div{role} style="line-height:1.4; overflow-wrap:anywhere">{escape(text)}</div>'
+
+
+def alarm(text: str) -> str:
+    """Return `text`, escaped, as HTML for something that went wrong: in a box that reads the same on every theme."""
+    box = f"line-height:1.4; overflow-wrap:anywhere; padding:4px 8px; border-left:4px solid {ALARM}"
+    return f'<div role="alert" style="{box}; color:{ALARM}; background:{BACKGROUND}">{escape(text)}</div>'
+
+
+def unseen(text: str) -> str:
+    """Return `text`, escaped, as HTML that a screen reader reads and nobody sees."""
+    hidden = "position:absolute; width:1px; height:1px; overflow:hidden; clip-path:inset(50%); white-space:nowrap"
+    return f'<span style="{hidden}">{escape(text)}</span>'
+
+
+def label(text: str, hint: str = "") -> str:
+    """Return a visible label as HTML: `text` in bold, then a quiet `hint`."""
+    more = f' <span style="opacity:.8">{escape(hint)}</span>' if hint else ""
+    return f'<div style="line-height:1.3; padding-top:6px"><b>{escape(text)}</b>{more}</div>'
+
+
+def labelled(widget: Any, text: str, hint: str = "") -> Any:
+    """Return `widget` below a visible label: its own `description` would be cut, and a slider's handle has no name."""
+    return stack([widgets.HTML(label(text, hint)), widget])
+
+
+def stack(children: Sequence[Any], **layout: str) -> Any:
+    """Return `children` one above another."""
+    return widgets.VBox(list(children), layout=widgets.Layout(**layout))
+
+
+def row(children: Sequence[Any], **layout: str) -> Any:
+    """Return `children` side by side; they wrap where there is no room."""
+    return widgets.HBox(list(children), layout=widgets.Layout(flex_flow="row wrap", **layout))
+
+
+def log_slider(value: float, low: float, high: float) -> Any:
+    """Return a slider over powers of ten from `low` to `high` (exponents), four stops a decade."""
+    return widgets.FloatLogSlider(
+        value=value, base=10, min=low, max=high, step=0.25, readout_format=".2g", continuous_update=False,
+        layout=widgets.Layout(width="auto"),
+    )  # fmt: skip
+
+
+def window_slider(start: float, stop: float) -> Any:
+    """Return a slider with two handles over [0, 1], read in percent."""
+    return widgets.FloatRangeSlider(
+        value=(start, stop), min=0.0, max=1.0, step=0.05, readout_format=".0%", continuous_update=False,
+        layout=widgets.Layout(width="auto"),
+    )  # fmt: skip

@@ -1,0 +1,298 @@
+"""The Lab's picture: test error, weight norm and effective learning rate over the run, and the same in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.transforms import blended_transform_factory
+
+from wdlab.lab.controls import DASHES, GRID, INK, PALETTE, QUIET, SHADE, new_figure
+from wdlab.lab.dials import Dials, labels
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
+
+    from wdlab.run import Run
+    from wdlab.train import History
+
+TITLES = {
+    "test_error": "test error: share of wrong answers",
+    "weight_norm": "weight norm  ‖w‖",
+    "effective_lr": "effective learning rate  lr / ‖w‖²",
+}
+"""The curves that are shown, from top to bottom, each with its title."""
+
+WIDTH, HEIGHT = 6.8, 5.8  # inches
+FONT = 9.5  # points
+BOLD, FAINT = 2.4, 1.2  # line widths of the current run and of the earlier ones
+ROOM = 24  # characters that fit beside a panel
+
+
+@dataclass
+class Trial:
+    """One run in the Lab: what was asked for, the look it keeps, and what it has left behind so far."""
+
+    dials: Dials
+    run: Run
+    look: int
+    history: History | None = None
+
+    @property
+    def done(self) -> float:
+        """The share of the run that is over."""
+        return self.history.steps[-1] / self.run.steps if self.history else 0.0
+
+    def curve(self, name: str) -> tuple[list[float], list[float]]:
+        """Return a curve's x, as a share of the run, and y."""
+        if self.history is None:
+            return [], []
+        return [step / self.run.steps for step in self.history.steps], list(self.history.curves[name])
+
+    def last(self, name: str) -> float:
+        """Return the last finite value of a curve, or nan."""
+        return next((y for y in reversed(self.curve(name)[1]) if math.isfinite(y)), math.nan)
+
+
+def spans(run: Run) -> list[tuple[float, float]]:
+    """Return the parts of `run` in which decay acts, as (start, stop) shares, read off the table that training uses."""
+    acts = [bool(on) for on in (run.decay.strength * run.decay.timing.table(run.steps) > 0).tolist()]
+    edges = [step for step in range(run.steps + 1) if (step > 0 and acts[step - 1]) != (step < run.steps and acts[step])]
+    shares = [edge / run.steps for edge in edges]
+    return list(zip(shares[::2], shares[1::2], strict=True))
+
+
+class Curves:
+    """The figure and its artists, made once; `show` only gives them new data."""
+
+    def __init__(self) -> None:
+        self.figure = new_figure(WIDTH, HEIGHT)
+        rows = self.figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [1.35, 1, 1]})
+        self.figure.subplots_adjust(left=0.085, right=0.7, top=0.885, bottom=0.075, hspace=0.34)
+        self._panels = [_Panel(axes, name) for axes, name in zip(rows, TITLES, strict=True)]
+        self._panels[-1].name_x_axis()
+        self._heading = self.figure.text(0.085, 0.965, "", size=FONT + 0.5, color=INK, weight="bold")
+        self._key = Line2D([0.72, 0.765], [0.972, 0.972], color=SHADE, lw=11, transform=self.figure.transFigure)
+        self._edge = Line2D([0.72, 0.765], [0.96, 0.96], color=QUIET, lw=0.8, transform=self.figure.transFigure)
+        self.figure.add_artist(self._key)
+        self.figure.add_artist(self._edge)
+        self._when = self.figure.text(0.775, 0.965, "", size=FONT, color=INK)
+        self._shaded: list[tuple[float, float]] | None = None
+
+    def show(self, trials: Sequence[Trial], planned: Trial) -> None:
+        """Draw `trials`, the last of them bold; before there is any, the span in which the `planned` one will decay."""
+        current = trials[-1] if trials else planned
+        self._shade(spans(current.run))
+        self._heading.set_text(str(current.dials) if trials else "Press Run to see the curves grow")
+        names = labels([trial.dials for trial in trials])
+        for panel in self._panels:
+            panel.show(trials, names)
+
+    def _shade(self, wanted: list[tuple[float, float]]) -> None:
+        if wanted == self._shaded:
+            return
+        self._shaded = wanted
+        for panel in self._panels:
+            panel.shade(wanted)
+        self._when.set_text("decay acts" if wanted else "decay never acts")
+        for artist in (self._key, self._edge):
+            artist.set_visible(bool(wanted))
+        self._when.set_x(0.775 if wanted else 0.72)
+
+
+class _Panel:
+    """One of the three axes: a line, a label and a leader for each run it can hold."""
+
+    def __init__(self, axes: Axes, name: str) -> None:
+        self.axes, self.name = axes, name
+        _dress(axes, name)
+        beside = blended_transform_factory(axes.transAxes, axes.transAxes)
+        self.lines: list[Line2D] = []
+        self._leaders: list[Line2D] = []
+        self._labels: list[Text] = []
+        for colour, dash in zip(PALETTE, DASHES, strict=True):
+            self.lines += axes.plot([], [], color=colour, ls=dash, lw=FAINT, solid_capstyle="round")
+            self._leaders += axes.plot([], [], color=colour, lw=FAINT, transform=beside, clip_on=False)
+            self._labels.append(axes.text(1.045, 0, "", size=FONT, color=INK, va="center", transform=beside))
+        (self._tip,) = axes.plot([], [], marker="o", ms=6, ls="none", zorder=5)
+        self._spans: list[Artist] = []
+
+    def name_x_axis(self) -> None:
+        self.axes.tick_params(labelbottom=True)
+        self.axes.set_xlabel("part of the run", size=FONT, color=QUIET, labelpad=2)
+
+    def shade(self, wanted: Iterable[tuple[float, float]]) -> None:
+        for artist in self._spans:
+            artist.remove()
+        self._spans = [
+            self.axes.axvspan(start, stop, facecolor=SHADE, edgecolor=QUIET, lw=0.4, zorder=0.5) for start, stop in wanted
+        ]
+
+    def show(self, trials: Sequence[Trial], names: Sequence[str]) -> None:
+        for artist in (*self.lines, *self._leaders, *self._labels, self._tip):
+            artist.set_visible(False)
+        self._set_limits(trials)
+        heights = spread([self._height(trial) for trial in trials], gap=self._line_height())
+        for trial, name, height in zip(trials, names, heights, strict=True):
+            self._show_one(trial, name, height, current=trial is trials[-1])
+
+    def _show_one(self, trial: Trial, name: str, height: float, current: bool) -> None:
+        line, leader, label = (found[trial.look] for found in (self.lines, self._leaders, self._labels))
+        x, y = trial.curve(self.name)
+        line.set_data(x, y)
+        line.set(visible=True, lw=BOLD if current else FAINT, zorder=4 if current else 3)
+        end = self._height(trial) if trial.done == 1 else height
+        leader.set_data([1.005, 1.035], [end, height])
+        leader.set(visible=bool(x), lw=BOLD if current else FAINT)
+        text = self._say(name, trial.last(self.name))
+        label.set(text=text, y=height, visible=bool(x), weight="bold" if current else "normal")
+        label.set_size(FONT * min(1.0, ROOM / max(len(text), 1)))
+        if current and x and trial.done < 1:
+            self._tip.set_data(x[-1:], y[-1:])
+            self._tip.set(visible=True, color=PALETTE[trial.look])
+
+    def _say(self, name: str, value: float) -> str:
+        if not math.isfinite(value):
+            return name
+        told = f"{name}  {TELL[self.name](value)}"
+        return told if len(told) <= ROOM else name
+
+    def _line_height(self) -> float:
+        return FONT * 1.3 / (self.axes.get_position().height * HEIGHT * 72)
+
+    def _height(self, trial: Trial) -> float:
+        """Return where the trial's last value lies in the panel: 0 at the bottom, 1 at the top."""
+        value = trial.last(self.name)
+        if not math.isfinite(value):
+            return 0.5
+        low, high = self.axes.get_ylim()
+        if self.name == "effective_lr":
+            low, high, value = math.log(low), math.log(high), math.log(max(value, low))
+        return min(max((value - low) / (high - low), 0.0), 1.0)
+
+    def _set_limits(self, trials: Sequence[Trial]) -> None:
+        values = [y for trial in trials for y in trial.curve(self.name)[1] if math.isfinite(y)]
+        if not values:
+            return
+        low, high = LIMITS[self.name](values, trials)
+        self.axes.set_ylim(low, high)
+        if self.name == "effective_lr":
+            decades = round(math.log10(high / low))
+            self.axes.yaxis.set_major_locator(LogLocator(numticks=decades + 1 if decades < 5 else 4))
+
+
+def _dress(axes: Axes, name: str) -> None:
+    axes.set_title(TITLES[name], loc="left", size=FONT, color=INK, pad=4)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.tick_params(labelsize=FONT - 1, labelcolor=QUIET, color=GRID, length=3, labelbottom=False)
+    axes.spines[:].set_color(GRID)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=GRID, lw=0.7)
+    axes.set_axisbelow(True)
+    if name == "effective_lr":
+        axes.set_yscale("log")
+        axes.set_ylim(1e-6, 1e-2)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        return
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    if name == "test_error":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+# Where the axes end: near the numbers that are compared, in steps, so that a growing curve seldom moves them
+
+
+def _error_limits(errors: Sequence[float], trials: Sequence[Trial]) -> tuple[float, float]:
+    """Look closely at the low end, where runs are compared, but never lose the point that is being drawn."""
+    best, now = min(errors), trials[-1].last("test_error")
+    top = max(1.6 * best, 1.04 * now if trials[-1].done < 1 else 0.0, *(1.1 * trial.last("test_error") for trial in trials))
+    return math.floor(0.92 * best * 20) / 20, min(math.ceil(top * 20) / 20, 1.0)
+
+
+def _norm_limits(norms: Sequence[float], _: Sequence[Trial]) -> tuple[float, float]:
+    exponent = 10.0 ** math.floor(math.log10(max(1.1 * max(norms), 1e-30)))
+    return 0.0, next(n * exponent for n in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15) if n * exponent >= 1.1 * max(norms))
+
+
+def _rate_limits(rates: Sequence[float], trials: Sequence[Trial]) -> tuple[float, float]:
+    """Whole decades that also hold what the schedule has still to bring."""
+    ends = [trial.curve("effective_lr")[1][0] * _last_share(trial.run) / 3 for trial in trials if trial.history]
+    low, high = min(*rates, *ends), max(rates)
+    return 10.0 ** math.floor(math.log10(max(low, 1e-300))), 10.0 ** math.ceil(math.log10(max(1.1 * high, 1e-299)))
+
+
+def _last_share(run: Run) -> float:
+    return float(run.schedule.table(run.steps)[-1])
+
+
+LIMITS = {"test_error": _error_limits, "weight_norm": _norm_limits, "effective_lr": _rate_limits}
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _power(value: float) -> str:
+    return "10" + str(round(math.log10(value))).translate(_RAISED)
+
+
+def _scientific(value: float) -> str:
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}"
+
+
+TELL = {"test_error": "{:.1%}".format, "weight_norm": "{:.1f}".format, "effective_lr": _scientific}
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Return positions in [0, 1] as near to the `wanted` ones as a `gap` between neighbours allows (least squares).
+
+    >>> spread([0.5, 0.5], gap=0.1)
+    [0.45, 0.55]
+    """
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    blocks: list[list[float]] = []  # [sum, count]: neighbours that touch move as one
+    for place, index in enumerate(order):
+        blocks.append([wanted[index] - place * gap, 1])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
+            total, count = blocks.pop()
+            blocks[-1][0] += total
+            blocks[-1][1] += count
+    room = max(1 - (len(wanted) - 1) * gap, 0.0)
+    level = [min(max(total / count, 0.0), room) for total, count in blocks for _ in range(int(count))]
+    placed = {index: level[place] + place * gap for place, index in enumerate(order)}
+    return [placed[index] for index in range(len(wanted))]
+
+
+def in_words(trials: Sequence[Trial], planned: Trial) -> str:
+    """Return what the picture shows as text, from the measured numbers."""
+    if not trials:
+        return f"Three empty panels: test error, weight norm, effective learning rate. {_when(planned.run)}"
+    current = trials[-1]
+    said = [
+        "Curves of test error, weight norm and effective learning rate over the run.",
+        f"Current run ({current.dials}), {current.done:.0%} done: {_numbers(current)}. {_when(current.run)}",
+    ]
+    names = labels([trial.dials for trial in trials])
+    said += [f"Earlier run {name}: {_numbers(trial)}." for name, trial in zip(names[:-1], trials[:-1], strict=True)]
+    return " ".join(said)
+
+
+def _when(run: Run) -> str:
+    shaded = " and ".join(f"{start:.0%} to {stop:.0%}" for start, stop in spans(run))
+    return f"Decay acts from {shaded} of the run, shaded." if shaded else "Decay never acts."
+
+
+def _numbers(trial: Trial) -> str:
+    if trial.history is None:
+        return "nothing measured yet"
+    error, norm, rate = (trial.last(name) for name in TITLES)
+    said = f"test error {error:.1%}, weight norm {norm:.1f}, effective learning rate {rate:.1e}"
+    at = trial.history.diverged_at
+    return said if at is None else f"{said}, then it diverged at step {at}"

@@ -1,0 +1,120 @@
+"""What the Lab's dials say, as one frozen value: it makes the run, and it names the run by what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+
+from wdlab.checks import known, number, whole
+from wdlab.decay import Decay, Timing
+from wdlab.run import Model, Optimizer, Run
+from wdlab.tasks import Vision
+
+PRESETS: dict[str, Timing] = {
+    "never": Timing.never(),
+    "always": Timing.always(),
+    "early": Timing.first(0.25),
+    "late": Timing.after(0.5),
+}
+"""Timings with a name of their own."""
+
+OWN = "own window"
+TIMINGS = (*PRESETS, OWN)
+
+
+@dataclass(frozen=True)
+class Dials:
+    """Every dial of the Lab: `timing` by name, the own `window` as fractions of the run, lambda, lr and the seed.
+
+    `window` counts only when `timing` is "own window". Raises ValueError for a value that is not allowed.
+    """
+
+    timing: str = "always"
+    window: tuple[float, float] = (0.25, 0.75)
+    weight_decay: float = 0.01
+    lr: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        known("timing", self.timing, TIMINGS)
+        Timing.window(*self.window)
+        number("weight_decay", self.weight_decay, 0)
+        number("lr", self.lr, 0, above=True)
+        whole("seed", self.seed)
+
+    @property
+    def when(self) -> Timing:
+        """The timing as `wdlab` knows it."""
+        return PRESETS[self.timing] if self.timing in PRESETS else Timing.window(*self.window)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where decay starts and stops, as fractions of the run."""
+        return self.when.start, self.when.stop
+
+    def turned(self, **changes: object) -> Dials:
+        """Return these dials with some of them changed.
+
+        `timing` may also be a `wdlab.Timing` that is one window; a `window` alone selects "own window". Raises
+        ValueError for a dial that does not exist or a value that is not allowed.
+
+        >>> Dials().turned(window=(0.1, 0.3)).timing
+        'own window'
+        """
+        for name in changes:
+            known("dial", name, [field.name for field in fields(self)])
+        if "window" in changes:
+            changes = {"timing": OWN, **changes, "window": _pair(changes["window"])}
+        if isinstance(timing := changes.get("timing"), Timing):
+            changes |= _named(timing)
+        return replace(self, **changes)  # type: ignore[arg-type]  # the checks of __post_init__ look at each
+
+    def run(self, task: Vision, model: Model, steps: int, evaluations: int) -> Run:
+        """Return the run these dials stand for."""
+        decay = Decay(float(self.weight_decay), self.when)
+        optimizer = Optimizer(lr=float(self.lr))
+        return Run(task, model, optimizer, decay=decay, seed=self.seed, steps=steps, evaluations=evaluations)
+
+    def parts(self) -> dict[str, str]:
+        """Return what a label may say, by dial; what does not matter is left out."""
+        start, stop = (f"{100 * end:.3g}" for end in self.ends)
+        told = {"timing": self.timing if self.timing in PRESETS else f"{start}–{stop}%"}
+        if self.when.stop > self.when.start:
+            told["weight_decay"] = f"λ {self.weight_decay:.2g}"
+        return told | {"lr": f"lr {self.lr:.2g}", "seed": f"seed {self.seed}"}
+
+    def __str__(self) -> str:
+        return ", ".join(text for name, text in self.parts().items() if name != "seed" or self.seed)
+
+
+def labels(several: Sequence[Dials]) -> list[str]:
+    """Return a label for each of `several` runs that says only what differs between them.
+
+    >>> labels([Dials("never"), Dials("early")]), labels([Dials("late"), Dials("late", lr=0.2)])
+    (['never', 'early'], ['lr 0.1', 'lr 0.2'])
+    """
+    told = [dials.parts() for dials in several]
+    differs = [name for name in told[0] if len(_values(told, name)) > 1] if told else []
+    shown = [", ".join(parts[name] for name in differs or ["timing"] if name in parts) for parts in told]
+    return [label or parts["timing"] for label, parts in zip(shown, told, strict=True)]
+
+
+def _values(told: Iterable[dict[str, str]], name: str) -> set[str]:
+    return {parts[name] for parts in told if name in parts}
+
+
+def _pair(window: object) -> tuple[float, float]:
+    try:
+        start, stop = window  # type: ignore[misc]  # anything with two entries will do
+    except (TypeError, ValueError):
+        raise ValueError(f"window={window!r} is not allowed; give two fractions of the run, (start, stop).") from None
+    return number("start", start, 0, 1), number("stop", stop, 0, 1)
+
+
+def _named(timing: Timing) -> dict[str, object]:
+    name = next((name for name, preset in PRESETS.items() if preset == timing), None)
+    if name is not None:
+        return {"timing": name}
+    if timing.kind != "window":
+        raise ValueError(f"timing={timing!r} is not allowed; the Lab's dial is one window: give Timing.window or a name.")
+    return {"timing": OWN, "window": (timing.start, timing.stop)}

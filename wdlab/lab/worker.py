@@ -1,0 +1,85 @@
+"""One run in a thread of its own that can be stopped between any two steps."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from wdlab.run import Run
+from wdlab.train import History, Training
+
+FRAME = 0.2  # seconds between two pictures, at least
+LATE = 0.8  # ... and at most, however slow drawing is
+SHARE = 3.0  # how many times longer it trains than it draws
+
+Report = Callable[[History | None], bool]
+"""Is given what the run has left so far, None before it has begun; returns whether anybody still wants to know."""
+
+
+class Worker:
+    """Trains `run` in a daemon thread and hands its history to `report`, a few times a second and at the end.
+
+    `report` is called in that thread. `error` is the exception that ended the run, if one did. Nothing here refers to
+    whoever watches, so a `report` that refers to it weakly lets it be collected while the run goes on.
+    """
+
+    def __init__(self, run: Run, device: str, report: Report) -> None:
+        self.run, self.device = run, device
+        self.started = time.monotonic()
+        self.error: Exception | None = None
+        self.step = 0
+        self._report = report
+        self._next = self._due = 0.0  # when the next picture is allowed, and when it is wise
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="wdlab-lab", daemon=True)
+
+    def start(self) -> None:
+        """Begin training."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the step in progress be the last; returns at once."""
+        self._stopped.set()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the thread is gone, at most `timeout` seconds; return whether it is."""
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def end(self) -> None:
+        """Stop and wait: nothing of this run is left."""
+        self.stop()
+        self.join(5.0)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody asked it to stop."""
+        return self._stopped.is_set()
+
+    def _work(self) -> None:
+        try:
+            self._train()
+        except Exception as error:  # whatever it is, the learner sees it in the Lab
+            self.error = error
+
+    def _train(self) -> None:
+        self._show(None)  # at once, for the first run on a machine has to make its data
+        training = Training([self.run], self.device)
+        wanted = True
+        while wanted and not (training.done or self._stopped.is_set()):
+            if time.monotonic() >= self._due:
+                wanted = self._show(training) and int(training.diverged_at[0]) < 0
+            training.advance(1)
+            self.step = training.step
+        time.sleep(max(self._next - time.monotonic(), 0.0))
+        self._show(training)
+
+    def _show(self, training: Training | None) -> bool:
+        before = time.monotonic()
+        wanted = self._report(training.histories()[0] if training else None)
+        now = time.monotonic()
+        self._next = before + FRAME
+        self._due = max(self._next, now + min(SHARE * (now - before), LATE))
+        return wanted

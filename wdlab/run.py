@@ -24,7 +24,7 @@ SCHEDULES = ("constant", "exponential", "cosine")
 
 @dataclass(frozen=True)
 class Model:
-    """A network: its kind, its width (units or channels), its depth (hidden layers or stages), with BatchNorm or not."""
+    """A network: its kind, width (units or channels), depth (hidden layers or stages), with BatchNorm or not."""
 
     name: str = "mlp"
     width: int = 100
@@ -43,7 +43,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD (with `momentum`, `nesterov`) or Adam (with `betas`, `eps`) at a starting learning rate `lr`."""
+    """SGD (with `momentum`, `nesterov`) or Adam (with `betas`, `eps`) at a starting learning rate `lr`.
+
+    `eps` is above 0: a weight that never had a gradient would divide 0 by it.
+    """
 
     name: str = "sgd"
     lr: float = 0.1
@@ -54,11 +57,11 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         known("optimizer", self.name, OPTIMIZERS)
-        number("lr", self.lr, 0, above=True)
-        number("momentum", self.momentum, 0, 1, below=True)
-        for index, beta in enumerate(self.betas):
-            number(f"betas[{index}]", beta, 0, 1, below=True)
-        number("eps", self.eps, 0)
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
+            raise ValueError(f"betas={self.betas!r} is not allowed; give two numbers in [0, 1): (0.9, 0.999).")
+        betas = tuple(number(f"betas[{index}]", beta, 0, 1, below=True) for index, beta in enumerate(self.betas))
+        lr, eps = number("lr", self.lr, 0, above=True), number("eps", self.eps, 0, above=True)
+        _keep(self, lr=lr, momentum=number("momentum", self.momentum, 0, 1, below=True), betas=betas, eps=eps)
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         known("schedule", self.name, SCHEDULES)
-        number("final", self.final, 0, 1, above=True)
-        number("warmup", self.warmup, 0, 1)
+        _keep(self, final=number("final", self.final, 0, 1, above=True), warmup=number("warmup", self.warmup, 0, 1))
 
     def table(self, steps: int) -> Float[Tensor, " step"]:
         """Return the multipliers of the starting learning rate at each of `steps` steps, float64 of shape [step].
@@ -85,7 +87,8 @@ class Schedule:
         tensor([1.0000, 0.5000], dtype=torch.float64)
         """
         whole("steps", steps, 1)
-        done = torch.arange(steps, dtype=torch.float64) / steps
+        step = torch.arange(steps, dtype=torch.float64)
+        done = step / steps
         if self.name == "constant":
             table = torch.ones_like(done)
         elif self.name == "exponential":
@@ -93,7 +96,7 @@ class Schedule:
         else:
             table = self.final + (1 - self.final) * (1 + torch.cos(math.pi * done)) / 2
         climb = self.warmup * steps
-        return table * (((torch.arange(steps) + 1) / climb).clamp(max=1.0) if climb >= 1 else 1.0)
+        return table * (((step + 1) / climb).clamp(max=1.0) if climb >= 1 else 1.0)
 
 
 @dataclass(frozen=True)
@@ -116,17 +119,29 @@ class Run:
 
     def __post_init__(self) -> None:
         if isinstance(self.task, str):
-            object.__setattr__(self, "task", TASKS[known("task", self.task, TASKS)])
+            _keep(self, task=TASKS[known("task", self.task, TASKS)])
+        for name, kind in _PARTS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name}={getattr(self, name)!r} is not allowed; give a wdlab.{kind.__name__}.")
         whole("seed", self.seed)
         if self.steps == 0:
-            object.__setattr__(self, "steps", self.task.steps)
+            _keep(self, steps=self.task.steps)
         whole("steps", self.steps, 1)
         whole("evaluations", self.evaluations, 1)
         if self.optimizer.name == "sgd" and not _reaches_sgd(self.decay.coupling):
             raise ValueError(
-                f"coupling={self.decay.coupling!r} does nothing under SGD, which has no second moment; use optimizer 'adam', "
-                "or another coupling."
+                f"coupling={self.decay.coupling!r} does nothing under SGD, which has no second moment; use optimizer "
+                "'adam', or another coupling."
             )
+
+
+_PARTS = {"task": Vision, "model": Model, "optimizer": Optimizer, "schedule": Schedule, "decay": Decay}
+
+
+def _keep(made: object, **values: object) -> None:
+    """Set fields of a frozen dataclass while it is made: numbers as plain floats, so that equal runs look alike."""
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
 
 
 def _reaches_sgd(name: str) -> bool:

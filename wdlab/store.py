@@ -16,7 +16,7 @@ import torch
 from wdlab.data import DamagedFileError, cache_dir, read_tensors, write_tensors
 from wdlab.decay import Timing
 from wdlab.run import Run
-from wdlab.train import History
+from wdlab.train import CURVES, History
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +37,15 @@ def source_digest() -> str:
 
 
 def describe(run: Run) -> dict[str, Any]:
-    """Return `run` as JSON types that fix its numbers; a timing is described by the multipliers it gives.
+    """Return `run` as JSON has it, all that fixes its numbers; a timing is described by the multipliers it gives.
 
     Two timings with equal tables are equal decay, whatever they are called.
     """
     table = run.decay.timing.table(run.steps)
     told = asdict(replace(run, decay=replace(run.decay, timing=Timing.always())))
     told["decay"]["timing"] = hashlib.sha256(table.numpy().tobytes()).hexdigest()
-    return told
+    as_json: dict[str, Any] = json.loads(json.dumps(told, default=float))
+    return as_json
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,23 @@ class Store:
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def get(self, run: Run) -> History | None:
-        """Return the history of `run`, or None when there is none; a damaged file is named in a warning and ignored."""
+        """Return the history of `run`, or None when there is none.
+
+        A file that is damaged, holds another run or cannot be read is named in a warning and ignored.
+        """
         path = self.path(run)
         try:
             tensors, meta = read_tensors(path)
         except FileNotFoundError:
             return None
-        except DamagedFileError as error:
+        except (DamagedFileError, OSError) as error:
             logger.warning("%s The run is computed again.", error)
             return None
-        steps = tuple(tensors.pop("step").tolist())
-        return History(
-            run, steps, {name: tuple(curve.tolist()) for name, curve in tensors.items()}, meta["diverged_at"]
-        )
+        if meta.get("run") != describe(run):
+            logger.warning("%s is damaged (it holds another run). The run is computed again.", path)
+            return None
+        curves = {name: tuple(tensors[name].tolist()) for name in CURVES}
+        return History(run, tuple(tensors["step"].tolist()), curves, meta["diverged_at"])
 
     def put(self, history: History) -> None:
         """Keep `history`, replacing what was there; raises OSError when the disk says no."""

@@ -31,7 +31,8 @@ CURVES = ("lr", "weight_decay", "train_loss", "test_loss", "test_error", "weight
 class History:
     """What one run left behind: `curves` by name, each [evaluation], with the `steps` at which they were read.
 
-    `diverged_at` is the first step whose loss was not finite, or None; from there on the member stood still.
+    `diverged_at` is the first step whose loss was not finite, in training or when tested, or None; from there on the
+    member stood still. It is the number of steps taken until then, so it may be as large as the run is long.
     """
 
     run: Run
@@ -45,6 +46,7 @@ def pick_device(device: str) -> torch.device:
 
     Raises ValueError for a device that is unknown or not there.
     """
+    device = str(device)
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -58,10 +60,8 @@ def pick_device(device: str) -> torch.device:
 
 def group_key(run: Run) -> Run:
     """Return what runs must share to train as members of one batch; all else may differ between them."""
-    optimizer = replace(run.optimizer, lr=1.0, momentum=0.0, betas=(0.0, 0.0), eps=0.0, nesterov=run.optimizer.nesterov)
-    decay = Decay(scaling=run.decay.scaling, mask=run.decay.mask)
-    if run.decay.scaling == "gradient_norm":
-        decay = replace(decay, coupling="decoupled")
+    optimizer = replace(run.optimizer, lr=1.0, momentum=0.0, betas=(0.0, 0.0), eps=1.0)
+    decay = Decay(coupling="decoupled", scaling=run.decay.scaling, mask=run.decay.mask)  # allowed with every scaling
     return replace(run, optimizer=optimizer, schedule=type(run.schedule)(), decay=decay, seed=0)
 
 
@@ -100,7 +100,7 @@ class Training:
         self.inputs = inputs.to(self.device, self.dtype)
         self.labels = arrays.labels.to(self.device)
         self.seeds = sorted({run.seed for run in self.runs})
-        self.batches = Batches(self.task, self.seeds, len(arrays.labels))
+        self.batches = Batches(self.task, self.seeds, len(arrays.labels), self.device)
         self._seed_of_member = torch.tensor([self.seeds.index(run.seed) for run in self.runs], device=self.device)
 
     def _build_model(self) -> None:
@@ -138,8 +138,9 @@ class Training:
         self._eps = self._column([o.eps for o in optimizers])
 
     def _make_buffers(self) -> None:
-        """Make the optimizer's buffers, [member, weight] each."""
-        count = 1 if self.runs[0].optimizer.name == "sgd" else 4
+        """Make the optimizer's buffers, [member, weight] each; two more for Adam when a member has a_own."""
+        adam = 4 if isinstance(self._numbers[2], Tensor) else 2
+        count = 1 if self.runs[0].optimizer.name == "sgd" else adam
         self._buffers = [torch.zeros_like(self.weights) for _ in range(count)]
 
     # One step
@@ -149,6 +150,8 @@ class Training:
         for _ in range(min(whole("steps", steps, 1), self.steps - self.step)):
             inputs, labels = self._next_batch()
             loss = self.model.loss_and_gradient(inputs, labels)
+            self._loss_sum += loss
+            self._loss_steps += 1
             self._notice_divergence(loss)
             self._update()
             self.step += 1
@@ -161,24 +164,21 @@ class Training:
         return self.step >= self.steps
 
     def _next_batch(self) -> tuple[Tensor, Tensor]:
-        chosen = self.batches.indices(self.step).to(self.device)
+        chosen = self.batches.indices(self.step)
         # One gather a seed, shared by its members.
         inputs, labels = self.inputs[chosen], self.labels[chosen]
         return inputs[self._seed_of_member], labels[self._seed_of_member]
 
     def _notice_divergence(self, loss: Float[Tensor, " member"]) -> None:
-        """Mark members whose loss is no longer finite, and take away their gradient so that they stand still."""
+        """Note this step for members whose loss is no longer finite; nothing is read back, which would stop a GPU."""
         first = ~loss.isfinite() & (self.diverged_at < 0)
         self.diverged_at.masked_fill_(first, self.step)
-        alive = self.diverged_at < 0
-        self._alive = alive.unsqueeze(1).to(self.dtype)
-        self.gradient.masked_fill_(~alive.unsqueeze(1), 0.0)
-        self._loss_sum += loss
-        self._loss_steps += 1
 
     def _update(self) -> None:
-        """Apply the update rule to the decayed slice of the buffer and to the rest."""
-        lr = self.lr_table[self.step].unsqueeze(1) * self._alive
+        """Apply the update rule to the decayed slice of the buffer and to the rest; the diverged stand still."""
+        diverged = (self.diverged_at >= 0).unsqueeze(1)
+        self.gradient.masked_fill_(diverged, 0.0)
+        lr = self.lr_table[self.step].unsqueeze(1).masked_fill(diverged, 0.0)
         if self.runs[0].optimizer.name == "sgd":
             rate = self._rates(self.gradient.square().mean(1, keepdim=True) if self._by_gradient else None)
             for part, given in self._parts(rate):
@@ -226,6 +226,7 @@ class Training:
         at = min(self.step, self.steps - 1)
         parameters = dict(self.model.named_parameters())
         tested = evaluate(self.model, self.inputs[: self.task.test_size], self.labels[: self.task.test_size])
+        self._notice_divergence(tested["test_loss"])
         with torch.no_grad():
             matrices = [p for p in parameters.values() if p.ndim > 2]
             scale_free = [parameters[name] for name in self.model.scale_invariant] or matrices
@@ -239,8 +240,7 @@ class Training:
                 "effective_lr": effective_lr(self.lr_table[at], scale_free, name),
             }
             values = torch.stack([row[curve] for curve in CURVES])
-            broken = (self.diverged_at >= 0) | ~values[CURVES.index("test_loss")].isfinite()
-            values[2:].masked_fill_(broken, float("nan"))
+            values[2:].masked_fill_(self.diverged_at >= 0, float("nan"))
         self.rows.append((self.step, values))
         self._loss_sum = torch.zeros_like(self._loss_sum)
         self._loss_steps = 0

@@ -63,7 +63,9 @@ class Trial:
 def spans(run: Run) -> list[tuple[float, float]]:
     """Return the parts of `run` in which decay acts, as (start, stop) shares, read off the table that training uses."""
     acts = [bool(on) for on in (run.decay.strength * run.decay.timing.table(run.steps) > 0).tolist()]
-    edges = [step for step in range(run.steps + 1) if (step > 0 and acts[step - 1]) != (step < run.steps and acts[step])]
+    edges = [
+        step for step in range(run.steps + 1) if (step > 0 and acts[step - 1]) != (step < run.steps and acts[step])
+    ]
     shares = [edge / run.steps for edge in edges]
     return list(zip(shares[::2], shares[1::2], strict=True))
 
@@ -131,7 +133,8 @@ class _Panel:
         for artist in self._spans:
             artist.remove()
         self._spans = [
-            self.axes.axvspan(start, stop, facecolor=SHADE, edgecolor=QUIET, lw=0.4, zorder=0.5) for start, stop in wanted
+            self.axes.axvspan(start, stop, facecolor=SHADE, edgecolor=QUIET, lw=0.4, zorder=0.5)
+            for start, stop in wanted
         ]
 
     def show(self, trials: Sequence[Trial], names: Sequence[str]) -> None:
@@ -214,7 +217,9 @@ def _dress(axes: Axes, name: str) -> None:
 def _error_limits(errors: Sequence[float], trials: Sequence[Trial]) -> tuple[float, float]:
     """Look closely at the low end, where runs are compared, but never lose the point that is being drawn."""
     best, now = min(errors), trials[-1].last("test_error")
-    top = max(1.6 * best, 1.04 * now if trials[-1].done < 1 else 0.0, *(1.1 * trial.last("test_error") for trial in trials))
+    top = max(
+        1.6 * best, 1.04 * now if trials[-1].done < 1 else 0.0, *(1.1 * trial.last("test_error") for trial in trials)
+    )
     return math.floor(0.92 * best * 20) / 20, min(math.ceil(top * 20) / 20, 1.0)
 
 

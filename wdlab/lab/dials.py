@@ -116,5 +116,7 @@ def _named(timing: Timing) -> dict[str, object]:
     if name is not None:
         return {"timing": name}
     if timing.kind != "window":
-        raise ValueError(f"timing={timing!r} is not allowed; the Lab's dial is one window: give Timing.window or a name.")
+        raise ValueError(
+            f"timing={timing!r} is not allowed; the Lab's dial is one window: give Timing.window or a name."
+        )
     return {"timing": OWN, "window": (timing.start, timing.stop)}

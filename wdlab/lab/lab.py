@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,21 @@ import ipywidgets as widgets
 
 from wdlab.checks import known, whole
 from wdlab.lab.controls import (
-    alarm, figure_png, label, labelled, line, log_slider, picture, row, stack, unseen, window_slider,
+    alarm,
+    figure_png,
+    labelled,
+    line,
+    log_slider,
+    picture,
+    row,
+    stack,
+    unseen,
+    window_slider,
 )  # fmt: skip
-from wdlab.lab.curves import Curves, Trial, in_words, labels
-from wdlab.lab.dials import OWN, PRESETS, TIMINGS, Dials
+from wdlab.lab.curves import Curves, Trial, in_words
+from wdlab.lab.dials import TIMINGS, Dials
 from wdlab.lab.worker import Worker
-from wdlab.run import Model, Run
+from wdlab.run import Model
 from wdlab.tasks import TASKS, Vision
 from wdlab.train import History, pick_device
 
@@ -32,6 +41,7 @@ EARLIER = 6
 EVALUATIONS = 40
 WHEN = {"early": "early: first 25%", "late": "late: last 50%"}
 VIEW = "application/vnd.jupyter.widget-view+json"
+START = "Choose when weight decay acts, then press Run."
 ABOUT = "Curves of test error, weight norm and effective learning rate; the same in words follows"
 
 
@@ -71,16 +81,19 @@ class Lab:
         self._dials = Dials(seed=seed)
         self._planned = self._trial(self._dials)
         self._trials: list[Trial] = []
-        self._worker: Worker | None = None
+        self._workers: list[Worker] = []  # at most one: the run that goes on, or the last one
         self._lock = threading.RLock()  # the picture is drawn by one thread at a time
         self._curves = Curves()
         self._copies: list[Any] = []  # displays of a headless run, whose stored picture follows the runs
         self._closed = False
         self._following = False
+        self._note = ""
         self._make_widgets()
         self._draw()
-        self._say("Choose when weight decay acts, then press Run.")
-        self._end = weakref.finalize(self, _end, self._running_one, self._root)
+        self._say(START)
+        self._end_run = weakref.finalize(self, _end, self._workers)  # also when Python ends
+        self._end_widgets = weakref.finalize(self, _close, self._root)
+        self._end_widgets.atexit = False
 
     # What a notebook uses
 
@@ -104,12 +117,12 @@ class Lab:
 
     def stop(self) -> None:
         """Let the step in progress be the run's last one; returns at once."""
-        if self._worker is not None:
-            self._worker.stop()
+        for worker in self._workers:
+            worker.stop()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until no run is going on, at most `timeout` seconds; return whether that is so."""
-        return self._worker is None or self._worker.join(timeout)
+        return all(worker.join(timeout) for worker in self._workers)
 
     def clear(self) -> None:
         """Take earlier runs out of the picture; a run that is going on stays."""
@@ -118,17 +131,18 @@ class Lab:
             self._draw()
         if not self.running:
             self.progress.value = 0
-            self._say("Cleared. Choose when weight decay acts, then press Run.")
+            self._say(START)
 
     def close(self) -> None:
         """End the run, and take the widgets away."""
         self._closed = True
-        self._end()
+        self._end_run()
+        self._end_widgets()
 
     @property
     def running(self) -> bool:
         """Whether a run is going on."""
-        return self._worker is not None and not self._worker.join(0)
+        return any(not worker.over for worker in self._workers)
 
     @property
     def dials(self) -> Dials:
@@ -167,7 +181,9 @@ class Lab:
     def _make_widgets(self) -> None:
         dials = self._dials
         self.timing = widgets.ToggleButtons(
-            options=[(WHEN.get(name, name), name) for name in TIMINGS], value=dials.timing, style={"button_width": "auto"}
+            options=[(WHEN.get(name, name), name) for name in TIMINGS],
+            value=dials.timing,
+            style={"button_width": "auto"},
         )
         self.window = window_slider(*dials.ends)
         self.weight_decay = log_slider(dials.weight_decay, -4, -1)
@@ -214,11 +230,15 @@ class Lab:
             self._dials = self._dials.turned(window=self.window.value)
         elif change["owner"] is self.timing:
             self._dials = self._dials.turned(timing=self.timing.value)
+        elif change["owner"] is self.weight_decay:
+            self._dials = self._dials.turned(weight_decay=_short(self.weight_decay.value))
         else:
-            self._dials = self._dials.turned(weight_decay=self.weight_decay.value, lr=self.lr.value)
+            self._dials = self._dials.turned(lr=_short(self.lr.value))
         self._set_widgets()
-        if not self.running:
-            self._preview()
+        if self.running:
+            self._note = "The dials were turned: that counts from the next run on."
+        else:
+            self._say(f"Next run: {self._dials}.")
 
     def _set_widgets(self) -> None:
         """Let every widget show the dials; the window shows when decay acts, whatever the timing is called."""
@@ -231,12 +251,6 @@ class Lab:
         finally:
             self._following = False
 
-    def _preview(self) -> None:
-        self._planned = self._trial(self._dials)
-        if not self._trials:
-            self._draw()
-        self._say(f"Next run: {self._dials}.")
-
     def _pressed_run(self, _: object) -> None:
         if self.running:
             self._refuse()
@@ -248,3 +262,162 @@ class Lab:
 
     def _pressed_clear(self, _: object) -> None:
         self.clear()
+
+    # A run, from its beginning to its end; what starts with _on is called in the run's own thread
+
+    def _trial(self, dials: Dials) -> Trial:
+        return Trial(dials, dials.run(self.task, self.model, self.steps, EVALUATIONS), look=0)
+
+    def _begin(self) -> None:
+        trial = self._trial(self._dials)
+        with self._lock:
+            kept = [earlier for earlier in self._trials if earlier.history is not None][-EARLIER:]
+            trial.look = min(set(range(EARLIER + 1)) - {earlier.look for earlier in kept})
+            self._trials = [*kept, trial]
+        self._note = ""
+        self.progress.value = 0
+        self.stop_button.disabled = False
+        self._say(
+            f"Preparing: {trial.dials}. The first run on a machine also makes the data, which takes a few seconds."
+        )
+        me = weakref.ref(self)
+        worker = Worker(
+            trial.run, self._device, lambda *got: _tell(me, trial, *got), lambda *got: _finish(me, trial, *got)
+        )
+        self._workers[:] = [worker]
+        worker.start()
+
+    def _refuse(self) -> None:
+        self._note = "One run at a time: press Stop first, or wait for the end."
+        self.status.value = line(self._note, role="status")
+
+    def _on_progress(self, trial: Trial, worker: Worker, history: History | None) -> None:
+        new = history is None or trial.history is None or history.steps != trial.history.steps
+        with self._lock:
+            trial.history = history
+            if new:
+                self._draw()
+        self.progress.value = worker.step
+        if history is not None and not worker.stopped:
+            self._tell_progress(trial, worker)
+
+    def _tell_progress(self, trial: Trial, worker: Worker) -> None:
+        steps, error = trial.run.steps, trial.last("test_error")
+        left = worker.seconds / worker.step * (steps - worker.step) if worker.step else 0.0
+        told = f"Running: {trial.dials}. Step {worker.step} of {steps}, test error {error:.1%}"
+        time_left = f", about {left:.0f} s left." if left >= 1 else "."
+        self.status.value = line(told + time_left) + (line(self._note, role="status") if self._note else "")
+
+    def _on_end(self, trial: Trial, worker: Worker) -> None:
+        self.stop_button.disabled = True
+        diverged = trial.history.diverged_at if trial.history else None
+        if worker.error is not None:
+            self.status.value = alarm(f"The run ended with an error. {type(worker.error).__name__}: {worker.error}")
+        elif diverged is not None:
+            self.status.value = alarm(
+                f"Diverged at step {diverged}: the loss is no longer a finite number. Lower the learning rate or λ, and "
+                "run again."
+            )
+        elif worker.step < trial.run.steps:
+            self._say(f"Stopped at step {worker.step} of {trial.run.steps}: {trial.dials}. Run starts a new one.")
+        else:
+            self._say(
+                f"Done: {trial.dials}. {_result(trial)} Turn a dial and run again: this run stays to compare with."
+            )
+
+    def _wait_for_it(self) -> None:
+        try:
+            while not self.wait(0.2):
+                pass
+        except KeyboardInterrupt:
+            self.stop()
+            self.wait(5.0)
+            raise
+        for copy in self._copies:
+            copy.update(self._repr_mimebundle_(), raw=True)
+        for worker in self._workers:
+            if worker.error is not None:
+                raise worker.error
+
+    def _say(self, text: str) -> None:
+        self.status.value = line(text, role="status")
+
+    def _draw(self) -> None:
+        self._curves.show(self._trials, self._planned)
+        self.image.value = figure_png(self.figure)
+        self.words.value = unseen(self.alt)
+
+    # Showing itself
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+        self._root.lab = self  # what a cell shows stays alive with its widgets
+        with self._lock:
+            png = base64.b64encode(self.image.value).decode("ascii")
+            view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
+            return {VIEW: view, "image/png": png, "text/plain": self.alt}
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        shown = display(self._repr_mimebundle_(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        if self.block and shown is not None:
+            self._copies.append(shown)
+
+
+def _tell(me: weakref.ref[Lab], trial: Trial, worker: Worker, history: History | None) -> bool:
+    lab = me()
+    if lab is not None:
+        lab._on_progress(trial, worker, history)
+    return lab is not None
+
+
+def _finish(me: weakref.ref[Lab], trial: Trial, worker: Worker) -> None:
+    if (lab := me()) is not None:
+        lab._on_end(trial, worker)
+
+
+def _result(trial: Trial) -> str:
+    return f"Test error {trial.last('test_error'):.1%}, weight norm {trial.last('weight_norm'):.1f}."
+
+
+def _short(value: float) -> float:
+    """What the slider's readout shows, so that a run can be repeated by typing its label."""
+    return float(f"{value:.2g}")
+
+
+def _reach(slider: Any, value: float) -> None:
+    """Set a log slider, and widen it first where it does not reach."""
+    if _short(slider.value) == value:
+        return
+    exponent = math.log10(value)
+    slider.min, slider.max = min(slider.min, math.floor(exponent)), max(slider.max, math.ceil(exponent))
+    slider.value = value
+
+
+def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a callback that does not keep its owner alive: widgets live in a registry for as long as the kernel."""
+    held = weakref.WeakMethod(method)
+
+    def call(event: Any) -> None:
+        found = held()
+        if found is not None:
+            found(event)
+
+    return call
+
+
+def _end(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        worker.stop()
+        worker.join(5.0)
+
+
+def _close(widget: Any) -> None:
+    """Close a widget and everything in it."""
+    for child in getattr(widget, "children", ()):
+        _close(child)
+    for part in (getattr(widget, "style", None), widget.layout):
+        if isinstance(part, widgets.Widget):
+            part.close()
+    widget.lab = None
+    widget.close()

@@ -13,23 +13,25 @@ FRAME = 0.2  # seconds between two pictures, at least
 LATE = 0.8  # ... and at most, however slow drawing is
 SHARE = 3.0  # how many times longer it trains than it draws
 
-Report = Callable[[History | None], bool]
+Report = Callable[["Worker", History | None], bool]
 """Is given what the run has left so far, None before it has begun; returns whether anybody still wants to know."""
 
 
 class Worker:
     """Trains `run` in a daemon thread and hands its history to `report`, a few times a second and at the end.
 
-    `report` is called in that thread. `error` is the exception that ended the run, if one did. Nothing here refers to
-    whoever watches, so a `report` that refers to it weakly lets it be collected while the run goes on.
+    `report` and then, whatever happened, `ended` are called in that thread. `error` is the exception that ended the
+    run, if one did. Nothing here refers to whoever watches: callbacks that hold it weakly let it be collected while the
+    run goes on.
     """
 
-    def __init__(self, run: Run, device: str, report: Report) -> None:
+    def __init__(self, run: Run, device: str, report: Report, ended: Callable[[Worker], None]) -> None:
         self.run, self.device = run, device
-        self.started = time.monotonic()
         self.error: Exception | None = None
         self.step = 0
-        self._report = report
+        self.over = False
+        self._report, self._ended = report, ended
+        self._began = time.monotonic()
         self._next = self._due = 0.0  # when the next picture is allowed, and when it is wise
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="wdlab-lab", daemon=True)
@@ -48,25 +50,30 @@ class Worker:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def end(self) -> None:
-        """Stop and wait: nothing of this run is left."""
-        self.stop()
-        self.join(5.0)
-
     @property
     def stopped(self) -> bool:
         """Whether somebody asked it to stop."""
         return self._stopped.is_set()
+
+    @property
+    def seconds(self) -> float:
+        """How long the training itself has taken."""
+        return time.monotonic() - self._began
 
     def _work(self) -> None:
         try:
             self._train()
         except Exception as error:  # whatever it is, the learner sees it in the Lab
             self.error = error
+        try:
+            self._ended(self)
+        finally:
+            self.over = True
 
     def _train(self) -> None:
         self._show(None)  # at once, for the first run on a machine has to make its data
         training = Training([self.run], self.device)
+        self._began = time.monotonic()
         wanted = True
         while wanted and not (training.done or self._stopped.is_set()):
             if time.monotonic() >= self._due:
@@ -78,7 +85,7 @@ class Worker:
 
     def _show(self, training: Training | None) -> bool:
         before = time.monotonic()
-        wanted = self._report(training.histories()[0] if training else None)
+        wanted = self._report(self, training.histories()[0] if training else None)
         now = time.monotonic()
         self._next = before + FRAME
         self._due = max(self._next, now + min(SHARE * (now - before), LATE))

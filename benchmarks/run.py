@@ -1,0 +1,196 @@
+"""How fast members train together, against a plain loop over the same runs, both in this process.
+
+    python benchmarks/run.py [--device cpu] [--runs 48] [--width 100] [--steps 62] [--repeats 5] [--json FILE]
+
+The plain loop is what a good engineer writes for one network: torch.nn modules, torch.optim.SGD, data on the device,
+one network after another. Both sides train the same runs from the same weights on the same batches; their final
+training losses are compared before any time is believed. The two sides take turns, after one warm-up each, with one
+and with two threads; each side's better thread count is quoted. Ratios are of medians, with the smallest and largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wdlab import Decay, Model, Run, Timing, Training, sweep
+from wdlab.models import MLP
+from wdlab.store import Store
+from wdlab.tasks import Batches
+from wdlab.train import pick_device
+
+TIMINGS = (Timing.never(), Timing.always(), Timing.first(0.1), Timing.first(0.25), Timing.first(0.5), Timing.after(0.5))
+
+
+def chosen_runs(count: int, width: int, steps: int) -> list[Run]:
+    """The runs of both sides: six timings, as many seeds as it takes, tested once at the end."""
+    settings = [(seed, timing) for seed in range(-(-count // 6)) for timing in TIMINGS][:count]
+    model = Model(width=width)
+    return [Run(model=model, decay=Decay(0.01, t), seed=s, steps=steps, evaluations=1) for s, t in settings]
+
+
+def network(model: MLP, member: int) -> nn.Sequential:
+    """One member of `model` as a network of torch.nn modules."""
+    layers: list[nn.Module] = []
+    for layer in range(model.hidden):
+        linear = nn.Linear(model.sizes[layer], model.sizes[layer + 1], bias=False)
+        linear.weight.data = getattr(model, f"weight_{layer}").data[member].T.contiguous()
+        layers += [linear, nn.BatchNorm1d(model.sizes[layer + 1]), nn.ReLU()]
+    head = nn.Linear(*model.sizes[-2:])
+    head.weight.data = getattr(model, f"weight_{model.hidden}").data[member].T.contiguous()
+    head.bias.data = getattr(model, f"bias_{model.hidden}").data[member].clone()
+    return nn.Sequential(*layers, head)
+
+
+def plain(runs: list[Run], nets: list[nn.Sequential], inputs: Tensor, labels: Tensor) -> list[float]:
+    """Train one network after another; the mean training loss of each over the run."""
+    return [plain_run(run, net.to(inputs.device), inputs, labels) for run, net in zip(runs, nets, strict=True)]
+
+
+def plain_run(run: Run, net: nn.Sequential, inputs: Tensor, labels: Tensor) -> float:
+    """The training loop everybody knows, with the toggle of weight decay in it."""
+    matrices = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim == 1]
+    optimizer = torch.optim.SGD([{"params": matrices}, {"params": others}], lr=run.optimizer.lr, momentum=0.9)
+    on, rates = run.decay.timing.table(run.steps).tolist(), run.schedule.table(run.steps).tolist()
+    batches, total = Batches(run.task, [run.seed], len(labels)), torch.zeros((), device=inputs.device)
+    for step in range(run.steps):
+        batch = batches.indices(step)[0].to(inputs.device)
+        loss = F.cross_entropy(net(inputs[batch]), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.param_groups[0]["weight_decay"] = run.decay.strength * on[step]
+        for group in optimizer.param_groups:
+            group["lr"] = run.optimizer.lr * rates[step]
+        optimizer.step()
+        total += loss.detach()
+    return float(total) / run.steps
+
+
+def together(runs: list[Run], device: str) -> tuple[list[float], float]:
+    """Train all runs as members; their mean training losses, and the seconds of the steps alone."""
+    training = Training(runs, device)
+    start = clock(training.device)
+    training.advance(runs[0].steps)
+    seconds = clock(training.device) - start
+    return [history.curves["train_loss"][-1] for history in training.histories()], seconds
+
+
+def clock(device: torch.device) -> float:
+    """Seconds now, once the device has done what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def sgemm(device: torch.device, size: int = 1536) -> float:
+    """The best rate of a square float32 matrix product seen here, in GF/s."""
+    a = torch.randn(size, size, device=device)
+    best = min(timed(device, lambda: a @ a) for _ in range(20))
+    return 2 * size**3 / best / 1e9
+
+
+def timed(device: torch.device, work: Callable[[], object]) -> float:
+    """Seconds that `work` takes."""
+    start = clock(device)
+    work()
+    return clock(device) - start
+
+
+def operations(runs: list[Run]) -> float:
+    """Multiplications and additions in the matrix products of all runs: 6 a weight, example and step."""
+    sizes = runs[0].task.build(runs[0].model, 1)
+    weights = sum(p[0].numel() for p in sizes.parameters() if p.ndim > 2)
+    return 6.0 * weights * runs[0].task.batch_size * sum(run.steps for run in runs)
+
+
+def overhead(run: Run, device: str) -> dict[str, float]:
+    """The share of a sweep that is not training: hashing, grouping and storing 12 runs of usual length."""
+    runs = [Run(model=run.model, decay=run.decay, seed=seed) for seed in range(12)]
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder), pick_device(device).type)
+        training = Training(runs, device)
+        alone = timed(training.device, lambda: training.advance(training.steps))
+        whole = timed(training.device, lambda: sweep(runs, device=device, jobs=1, store=store))
+        again = timed(training.device, lambda: sweep(runs, device=device, jobs=1, store=store))
+    return {"training_s": alone, "sweep_s": whole, "from_store_s": again, "bookkeeping_share": again / whole}
+
+
+def measure(runs: list[Run], device: str, threads: int, repeats: int) -> dict[str, object]:
+    """Both sides by turns at one thread count: seconds of each repeat."""
+    torch.set_num_threads(threads)
+    where = pick_device(device)
+    data = runs[0].task.arrays()
+    inputs, labels = data.inputs.to(where), data.labels.to(where)
+    start = Training(runs, device).model
+    assert isinstance(start, MLP)
+    seconds: dict[str, list[float]] = {"plain": [], "wdlab": []}
+    for turn in range(repeats + 1):
+        nets = [network(start, member) for member in range(len(runs))]
+        began = clock(where)
+        losses = plain(runs, nets, inputs, labels)
+        spent = clock(where) - began
+        found, own = together(runs, device)
+        agree(losses, found)
+        if turn:  # the first turn warms up
+            seconds["plain"].append(spent)
+            seconds["wdlab"].append(own)
+    return {"threads": threads, "sgemm_gflops": sgemm(where), **seconds}
+
+
+def agree(one: list[float], other: list[float]) -> None:
+    """Stop when the two sides did not do the same work."""
+    worst = max(abs(a - b) for a, b in zip(one, other, strict=True))
+    if not worst < 0.02:
+        raise SystemExit(f"the two sides disagree by {worst:g} in mean training loss: the timings mean nothing")
+
+
+def report(options: argparse.Namespace) -> dict[str, object]:
+    """Measure, print, and return what was measured."""
+    runs = chosen_runs(options.runs, options.width, options.steps)
+    measured = [measure(runs, options.device, threads, options.repeats) for threads in options.threads]
+    best = {side: min(measured, key=lambda m: statistics.median(m[side]))[side] for side in ("plain", "wdlab")}
+    ratios = sorted(a / b for a, b in zip(best["plain"], best["wdlab"], strict=True))
+    rate = operations(runs) / statistics.median(best["wdlab"]) / 1e9
+    top = max(m["sgemm_gflops"] for m in measured)
+    print(f"{len(runs)} runs, width {options.width}, {options.steps} steps each, {options.repeats} repeats")
+    for side, seconds in best.items():
+        print(f"  {side:6} {statistics.median(seconds):7.2f} s  ({min(seconds):.2f} to {max(seconds):.2f})")
+    ratio = statistics.median(best["plain"]) / statistics.median(best["wdlab"])
+    print(f"  plain / wdlab {ratio:.2f}  (pairwise {ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(f"  {rate:.0f} GF/s, {rate / top:.0%} of this machine's sgemm ({top:.0f} GF/s)")
+    spent = overhead(runs[0], options.device)
+    print(f"  sweep: bookkeeping {spent['bookkeeping_share']:.1%} of {spent['sweep_s']:.1f} s")
+    versions = {"torch": str(torch.__version__), "python": platform.python_version(), "machine": platform.machine()}
+    return {"runs": len(runs), "width": options.width, "steps": options.steps, "measured": measured, "ratio": ratio,
+            "gflops": rate, "sgemm_gflops": top, "sweep": spent, "versions": versions}  # fmt: skip
+
+
+def main() -> None:
+    """Read the options, measure, and write the JSON if asked to."""
+    parser = argparse.ArgumentParser(description="Members against a plain loop over the same runs.")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runs", type=int, default=48)
+    parser.add_argument("--width", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=62)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found = report(options)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

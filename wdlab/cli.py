@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from wdlab.claims import Verdict
     from wdlab.decay import Timing
 
-COLUMNS = (("claim", 26), ("effect", 10), ("95% interval", 22), ("seeds", 5), ("verdict", 13), ("control", 15), ("s", 6))
+COLUMNS = (
+    ("claim", 26),
+    ("effect", 10),
+    ("95% interval", 22),
+    ("seeds", 5),
+    ("verdict", 13),
+    ("control", 15),
+    ("s", 6),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +112,16 @@ def _run(options: argparse.Namespace) -> int:
         for seed in seeds
     ]
     table = sweep(runs, device=options.device).table
-    shown = ["timing", "weight_decay", "seed", "test_accuracy", "train_loss", "weight_norm", "effective_lr", "diverged_at"]
+    shown = [
+        "timing",
+        "weight_decay",
+        "seed",
+        "test_accuracy",
+        "train_loss",
+        "weight_norm",
+        "effective_lr",
+        "diverged_at",
+    ]
     print(table[shown].to_string(index=False))
     return 0
 
@@ -115,16 +132,16 @@ def _timing(text: str) -> Timing:
     from wdlab.decay import Timing
 
     name, _, rest = text.partition(":")
-    makers = {"never": (Timing.never, 0), "always": (Timing.always, 0), "first": (Timing.first, 1)}
-    makers |= {"after": (Timing.after, 1), "window": (Timing.window, 2)}
-    make, count = makers[known("timing", name, makers)]
+    counts = {"never": 0, "always": 0, "first": 1, "after": 1, "window": 2}
+    count = counts[known("timing", name, counts)]
     try:
         numbers = [float(part) for part in rest.split(",")] if rest else []
     except ValueError:
         numbers = []
     if len(numbers) != count:
         raise ValueError(f"timing={text!r} is not allowed; {name} takes {count} numbers in [0, 1] after a colon.")
-    return make(*numbers)
+    made: Timing = getattr(Timing, name)(*numbers)
+    return made
 
 
 def _reproduce(options: argparse.Namespace) -> int:

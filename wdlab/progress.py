@@ -76,7 +76,7 @@ class Notebook:
         if self._handle is None:
             self._handle = display(HTML(html), display_id=True)  # type: ignore[no-untyped-call]
         else:
-            self._handle.update(HTML(html))
+            self._handle.update(HTML(html))  # type: ignore[no-untyped-call]
 
 
 def progress(total: int, label: str) -> Progress:
@@ -91,5 +91,5 @@ def _in_notebook() -> bool:
         return False
     from IPython.core.getipython import get_ipython
 
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     return shell is not None and hasattr(shell, "kernel")

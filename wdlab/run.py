@@ -24,15 +24,20 @@ SCHEDULES = ("constant", "exponential", "cosine")
 
 @dataclass(frozen=True)
 class Model:
-    """A network: its kind, width (units or channels), depth (hidden layers or stages), with BatchNorm or not."""
+    """A network: its kind, width (units or channels), depth (hidden layers or stages), with BatchNorm or not.
+
+    `blocks` is how many residual blocks a stage has; ResNet-18 is Model("resnet", 64, 4, blocks=2).
+    """
 
     name: str = "mlp"
     width: int = 100
     depth: int = 3
     norm: bool = True
+    blocks: int = 1
 
     def __post_init__(self) -> None:
         known("model", self.name, MODELS)
+        whole("blocks", self.blocks, 1)
         whole("width", self.width, 1)
         whole("depth", self.depth, 1)
         if self.name == "resnet" and not self.norm:
@@ -128,6 +133,10 @@ class Run:
             _keep(self, steps=self.task.steps)
         whole("steps", self.steps, 1)
         whole("evaluations", self.evaluations, 1)
+        if self.task.augment and self.model.name != "resnet":
+            raise ValueError(
+                f"model={self.model.name!r} is not allowed with augment=True, which moves images; use 'resnet'."
+            )
         if self.optimizer.name == "sgd" and not _reaches_sgd(self.decay.coupling):
             raise ValueError(
                 f"coupling={self.decay.coupling!r} does nothing under SGD, which has no second moment; use optimizer "

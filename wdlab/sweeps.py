@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import os
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,11 +23,13 @@ from wdlab.run import Run
 from wdlab.store import Store
 from wdlab.train import History, Training, group_key, pick_device
 
+logger = logging.getLogger(__name__)
+
 MEMBERS = {"mlp": 12, "resnet": 1}
 """Members that train together on a CPU: enough for full matrix products, few enough to stay in cache. Grouped
 convolutions are slower than one member after another, so convolutional nets gain from processes alone."""
 GPU_MEMBERS = 64
-SMALL = 20_000  # member steps below which starting worker processes costs more than it saves
+SMALL = 10_000  # member steps below which starting worker processes costs more than it saves
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,20 @@ def settings(run: Run) -> dict[str, object]:
     """Return the settings of `run` as one flat row."""
     return {
         "task": run.task.name,
+        "train_size": run.task.train_size,
         "model": run.model.name,
         "width": run.model.width,
+        "depth": run.model.depth,
+        "norm": run.model.norm,
         "optimizer": run.optimizer.name,
         "lr": run.optimizer.lr,
+        "momentum": run.optimizer.momentum,
+        "nesterov": run.optimizer.nesterov,
+        "betas": str(run.optimizer.betas),
+        "eps": run.optimizer.eps,
         "schedule": run.schedule.name,
+        "final": run.schedule.final,
+        "warmup": run.schedule.warmup,
         "weight_decay": run.decay.strength,
         "timing": str(run.decay.timing),
         "coupling": run.decay.coupling,
@@ -92,37 +104,53 @@ def sweep(
 ) -> Results:
     """Return the results of `runs`, training only those that the store does not hold.
 
-    Runs of one shape train together as members; on a CPU the batches go to `jobs` processes of one thread each (by
-    default one a core) through joblib, whose `parallel_config(backend="dask")` or `"ray"` sends them to a cluster. Each
-    batch is stored as it finishes, so an interrupted sweep goes on where it stopped. `store` defaults to wdlab's cache
-    folder. Raises ValueError when `runs` is empty or holds something else, or for a device that is not there.
+    Runs of one shape train together as members; on a CPU the batches go to `jobs` processes (by default one a core)
+    through joblib, whose `parallel_config(backend="dask")` or `"ray"` sends them to a cluster. Each batch is stored as
+    it finishes, so an interrupted sweep goes on where it stopped. `store` defaults to wdlab's cache folder; one that
+    cannot be written is named in a warning. Raises ValueError when `runs` is empty or holds something else, or for a
+    device that is not there.
     """
-    asked = list(runs)
+    asked = [runs] if isinstance(runs, Run) else list(runs)
     if not asked or not all(isinstance(run, Run) for run in asked):
         raise ValueError(f"runs={asked!r:.80} is not allowed; give one or more wdlab.Run.")
     where = pick_device(device)
-    kept = store or Store.default(where.type)
-    found = {run: kept.get(run) for run in dict.fromkeys(asked)}
-    missing = [run for run, history in found.items() if history is None]
-    for history in _train(missing, where, jobs, label):
-        kept.put(history)
-        found[history.run] = history
-    return Results(tuple(history for run in asked if (history := found[run]) is not None))
+    kept = replace(store, device=where.type) if store else Store.default(where.type)
+    # A run is known by its path in the store, for a function in it comes back from another process as another object.
+    paths = [kept.path(run) for run in asked]
+    wanted = dict(zip(paths, asked, strict=True))
+    found = {path: one for path, run in wanted.items() if (one := kept.get(run)) is not None}
+    missing = [run for path, run in wanted.items() if path not in found]
+    # Closed whatever happens, so that an interrupt leaves no process and no bar behind.
+    with closing(_train(missing, where, jobs, label)) as finished:
+        for history in finished:
+            _put(kept, history)
+            found[kept.path(history.run)] = history
+    # Runs that mean the same share one training, yet each keeps the name it gave its timing.
+    return Results(tuple(replace(found[path], run=run) for path, run in zip(paths, asked, strict=True)))
 
 
-def _train(runs: Sequence[Run], device: torch.device, jobs: int | None, label: str) -> Iterator[History]:
+def _put(store: Store, history: History) -> None:
+    try:
+        store.put(history)
+    except OSError as error:
+        logger.warning("%s; the result is only in memory: set WDLAB_CACHE to a folder that can be written.", error)
+
+
+def _train(runs: Sequence[Run], device: torch.device, jobs: int | None, label: str) -> Generator[History, None, None]:
     """Train `runs` in batches, yielding each batch's histories as it finishes."""
     if not runs:
         return
     workers = _workers(runs, device, jobs)
     batches = group(runs, workers, device)
-    with _Watched(sum(run.evaluations for run in runs), label) as counter:
+    with _Watched(sum(min(run.evaluations, run.steps) for run in runs), label) as counter:
         if workers == 1:
             for batch in batches:
                 yield from train_batch(batch, str(device), counter)
             return
-        calls = (joblib.delayed(train_batch)(batch, str(device), counter, threads=1) for batch in batches)
-        for finished in joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)(calls):
+        calls = (joblib.delayed(train_batch)(batch, str(device), counter) for batch in batches)
+        in_turn = get_active_backend()[0].supports_return_generator  # ray's backend hands over all at once
+        parallel = joblib.Parallel(workers, return_as="generator_unordered" if in_turn else "list", batch_size=1)
+        for finished in parallel(calls):
             yield from finished
 
 
@@ -130,12 +158,12 @@ def _workers(runs: Sequence[Run], device: torch.device, jobs: int | None) -> int
     if jobs is not None:
         return whole("jobs", jobs, 1)
     backend, active = get_active_backend()
-    if type(backend).__name__ != "LokyBackend":
-        return active if active and active > 0 else -1  # the user chose a cluster, or a number of workers
+    if active is not None or type(backend).__name__ != "LokyBackend":
+        return int(joblib.effective_n_jobs(active or -1))  # the user chose a cluster, or a number of workers
     work = sum(run.steps for run in runs)
     if device.type != "cpu" or (work < SMALL and all(run.model.name == "mlp" for run in runs)):
         return 1
-    return min(len(runs), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(len(runs), int(joblib.cpu_count()))  # it knows a container's limit, which os.cpu_count does not
 
 
 def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[Run]]:
@@ -152,16 +180,11 @@ def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[
     return sorted(batches, key=lambda batch: -len(batch) * batch[0].steps)
 
 
-def train_batch(
-    runs: Sequence[Run], device: str, counter: Path | None = None, threads: int | None = None
-) -> list[History]:
+def train_batch(runs: Sequence[Run], device: str, counter: Path | None = None) -> list[History]:
     """Train one batch of members to the end and return their histories.
 
-    With `counter`, one byte a member and evaluation is appended to that file: its size is the work done. With
-    `threads`, torch is held to that many; only worker processes ask for it.
+    With `counter`, one byte a member and evaluation is appended to that file: its size is the work done.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
     training = Training(runs, device)
     stride = math.ceil(training.steps / runs[0].evaluations)
     while not training.done:
@@ -178,7 +201,7 @@ class _Watched:
 
     def __init__(self, total: int, label: str) -> None:
         self._bar = progress(total, label)
-        self._folder = tempfile.TemporaryDirectory(prefix="wdlab-")
+        self._folder = tempfile.TemporaryDirectory(prefix="wdlab-", ignore_cleanup_errors=True)
         self._counter = Path(self._folder.name) / "done"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="wdlab-progress", daemon=True)

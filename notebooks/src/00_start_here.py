@@ -106,7 +106,11 @@ for timing in ("always", "early", "late"):
     lab.run(timing=timing)
 lab.wait()
 errors = {str(history.run.decay.timing): history.curves["test_error"][-1] for history in lab.histories}
-display(Markdown("\n".join(["| decay acts | test error |", "|---|---|", *(f"| {k} | {v:.3f} |" for k, v in errors.items())])))
+display(
+    Markdown(
+        "\n".join(["| decay acts | test error |", "|---|---|", *(f"| {k} | {v:.3f} |" for k, v in errors.items())])
+    )
+)
 
 # %% [markdown]
 # ## Was your guess right?

@@ -67,7 +67,9 @@ device = "auto"
 # %%
 predictions = Predictions()
 PLACES = ["near never", "about half-way", "near always"]
-predictions.ask("early", "Decay in the first quarter only. Where does test accuracy end, between never and always?", PLACES)
+predictions.ask(
+    "early", "Decay in the first quarter only. Where does test accuracy end, between never and always?", PLACES
+)
 
 # %%
 predictions.ask("late", "Decay in the second half only. Where does test accuracy end?", PLACES)
@@ -94,7 +96,9 @@ steps, lr, weight_decay = network(scale).steps // 2, 0.1, 0.01
 
 def network_by_hand(width=64):
     block = lambda i, o: [torch.nn.Linear(i, o, bias=False), torch.nn.BatchNorm1d(o), torch.nn.ReLU()]
-    return torch.nn.Sequential(*block(40, width), *block(width, width), *block(width, width), torch.nn.Linear(width, 10))
+    return torch.nn.Sequential(
+        *block(40, width), *block(width, width), *block(width, width), torch.nn.Linear(width, 10)
+    )
 
 
 def train_by_hand(start, stop, seed=seed_offset):
@@ -251,7 +255,9 @@ figures.critical_period(period["until"], period["since"])
 # %%
 constant = Schedule("constant")
 two = [Timing.never(), Timing.always(), Timing.first(0.25)]
-flat = sweep([replace(base, seed=s, schedule=constant, decay=Decay(0.01, t)) for s in first_seeds for t in two], device=device)
+flat = sweep(
+    [replace(base, seed=s, schedule=constant, decay=Decay(0.01, t)) for s in first_seeds for t in two], device=device
+)
 figures.curves(flat)
 
 # %%
@@ -275,10 +281,15 @@ widths = (16, 64) if scale == "ci" else (50, 200)
 rows = []
 for width in widths:
     arm = [Timing.first(0.25), Timing.never()]
-    wide = sweep([replace(base, seed=s, model=Model(width=width), decay=Decay(0.01, t)) for s in first_seeds for t in arm], device=device)
+    wide = sweep(
+        [replace(base, seed=s, model=Model(width=width), decay=Decay(0.01, t)) for s in first_seeds for t in arm],
+        device=device,
+    )
     gain = paired(wide, "decay.timing", *arm)
     rows.append(f"| {width} | {gain.mean:+.3f} | {gain.low:+.3f} to {gain.high:+.3f} |")
-display(Markdown("\n".join(["| width | gain of first 0.25 over never | 95% interval (3 seeds) |", "|---|---|---|", *rows])))
+display(
+    Markdown("\n".join(["| width | gain of first 0.25 over never | 95% interval (3 seeds) |", "|---|---|---|", *rows]))
+)
 
 # %%
 signals = check("early-beats-never-signals")
@@ -300,6 +311,120 @@ for verdict in (schedule, signals, images):
 
 # %% [markdown]
 # ## Exercises
+
+# %% [markdown]
+# Fill in each function and run the cell below it. The checker compares you with a reference, shows the smallest case in
+# which you differ, and names the likely slip. It never stops the notebook.
+#
+# ### 1. Two dials, one switch
+# difficulty 1 of 5 · importance 4 of 5 · 5 minutes
+#
+# Return the learning rate and the lambda to use at `step`, when decay acts in the first `fraction` of the run.
+#
+# <details><summary>A hint</summary>Steps count from 0. With 8 steps and a fraction of 1/4, decay acts at steps 0 and 1.
+# </details>
+# <details><summary>Another</summary>Which of the two dials does the switch belong to? The other one is returned as it came.
+# </details>
+
+
+# %% tags=["exercise"]
+def dials(step, steps, fraction, lr, weight_decay):
+    """Return (lr, lambda) at `step` of `steps`, decay acting in the first `fraction` of the run."""
+    ...
+
+
+# %% tags=["solution"]
+def dials(step, steps, fraction, lr, weight_decay):
+    on = step < fraction * steps
+    return lr, weight_decay if on else 0.0
+
+
+# %%
+chapter03.check_early_dials(dials)
+
+# %% [markdown]
+# ### 2. What decays?
+# difficulty 2 of 5 · importance 3 of 5 · 5 minutes
+#
+# In this course matrices and kernels decay; biases and BatchNorm's scales and shifts do not. Return whether a parameter
+# decays, from its name and the tensor itself.
+#
+# <details><summary>A hint</summary>How many axes does a bias have? And a kernel?</details>
+
+
+# %% tags=["exercise"]
+def mask(name, tensor):
+    """Return True if weight decay acts on this parameter."""
+    ...
+
+
+# %% tags=["solution"]
+def mask(name, tensor):
+    return tensor.ndim >= 2
+
+
+# %%
+chapter03.check_mask(mask)
+
+# %% [markdown]
+# ### 3. Luck or effect?
+# difficulty 3 of 5 · importance 5 of 5 · 10 minutes
+#
+# `a[i]` and `b[i]` are the accuracies of two arms on the same seed. Return the mean of the differences and the two ends
+# of its 95% interval (Student's t).
+#
+# <details><summary>A hint</summary>First take the differences, then forget that there were two arms.</details>
+# <details><summary>Another</summary>The interval is mean ± t · s/√n, with s the standard deviation of the differences
+# (divided by n − 1) and t from <code>scipy.stats.t.ppf(0.975, n - 1)</code>.</details>
+
+
+# %% tags=["exercise"]
+def effect(a, b):
+    """Return (mean, low, high) of a - b over paired seeds."""
+    ...
+
+
+# %% tags=["solution"]
+def effect(a, b):
+    from scipy import stats
+
+    differences = [x - y for x, y in zip(a, b)]
+    n = len(differences)
+    mean = sum(differences) / n
+    s = (sum((d - mean) ** 2 for d in differences) / (n - 1)) ** 0.5
+    reach = stats.t.ppf(0.975, n - 1) * s / n**0.5
+    return mean, mean - reach, mean + reach
+
+
+# %%
+chapter03.check_paired_effect(effect)
+
+# %% [markdown]
+# ### 4. The whole step
+# difficulty 3 of 5 · importance 4 of 5 · 10 minutes
+#
+# One step of SGD with momentum and an l2 penalty that acts in the first `fraction` of the run: return the new weights
+# and the new buffer. `t` is the step, from 0.
+#
+# <details><summary>A hint</summary>The penalty's gradient is λw, and l2 means that it joins g <i>before</i> the buffer is
+# updated. The order: penalty, buffer, weights.</details>
+
+
+# %% tags=["exercise"]
+def step_with_toggle(w, g, buffer, t, steps, fraction, lr, momentum, weight_decay):
+    """Return (new w, new buffer) after one step of SGD with momentum; decay acts early only."""
+    ...
+
+
+# %% tags=["solution"]
+def step_with_toggle(w, g, buffer, t, steps, fraction, lr, momentum, weight_decay):
+    on = t < fraction * steps
+    buffer = momentum * buffer + g + weight_decay * on * w
+    return w - lr * buffer, buffer
+
+
+# %%
+chapter03.check_training_step(step_with_toggle)
 
 # %% [markdown]
 # ## What would change our mind

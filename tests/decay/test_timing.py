@@ -63,6 +63,11 @@ def test_a_window_decays_for_its_share_of_the_steps(a: float, b: float, steps: i
     assert table.diff().abs().sum() <= 2  # on once, off once
 
 
+@pytest.mark.parametrize(("fraction", "steps", "decayed"), [(0.29, 100, 29), (0.5, 3, 2), (0.49, 3, 1), (0.1, 4, 0)])
+def test_a_boundary_is_rounded_to_the_nearest_step(fraction: float, steps: int, decayed: int) -> None:
+    assert Timing.first(fraction).table(steps).tolist() == [1.0] * decayed + [0.0] * (steps - decayed)
+
+
 @property_test
 @given(st.tuples(fractions, fractions, fractions, fractions).map(sorted), steps)
 def test_a_wider_window_decays_wherever_a_narrower_one_does(ends: list[float], steps: int) -> None:

@@ -6,7 +6,7 @@ import inspect
 import linecache
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ Case = Mapping[str, Any]
 Function = Callable[..., Any]
 
 UNTOUCHED = "The stub is untouched: replace it by your answer, then run this cell again."
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-7}  # an answer worked out in float32 passes
+RTOL, ATOL = 1e-5, 1e-7  # an answer worked out in float32 passes
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,29 @@ def check(exercise: Exercise, answer: object) -> Report:
     wrong = [one for one in attempts if not one.right]
     if wrong:
         return _wrong(exercise, attempts, wrong[0])
+    if secret(exercise):
+        return Report(True, exercise.title, "Right.")
     changed = sorted({name for one in attempts for name in one.changed})
-    note = f"\nOne thing to know: your function also changes {' and '.join(changed)} in place, which its caller may not expect."
+    note = f"\nOne thing to know: it also changes {' and '.join(changed)} in place, which its caller may not expect."
     return Report(True, exercise.title, f"Right in all {len(attempts)} cases tried.{note if changed else ''}")
+
+
+def secret(exercise: Exercise) -> bool:
+    """Whether the answer is one number, which no counter-example may give away."""
+    return not exercise.cases[0]
 
 
 def check_value(exercise: Exercise, answer: object) -> Report:
     """Return the report on `answer`, a number; `exercise` holds functions without arguments and one empty case."""
     if answer is None or answer is ...:
         return Report(None, exercise.title, UNTOUCHED)
-    if callable(answer):
+    try:
+        number = _number(answer)
+    except _AnswerError:
         return Report(False, exercise.title, f"A number is expected here, and this is {_kind(answer)}.")
-    return check(exercise, lambda: answer)
+    if number.numel() != 1:
+        return Report(False, exercise.title, f"One number is expected here, and this holds {number.numel()}.")
+    return check(exercise, lambda: number)
 
 
 def attempt(exercise: Exercise, function: Function, case: Case) -> Attempt:
@@ -102,7 +113,7 @@ def attempt(exercise: Exercise, function: Function, case: Case) -> Attempt:
     try:
         value = function(*arguments.values())
     except NotImplementedError:
-        return _with(found, nothing=True)
+        return _with(found, nothing=True, trouble="it raises NotImplementedError")
     except (Exception, SystemExit) as error:
         return _with(found, trouble=_told(error, function))
     changed = tuple(key for key, value in case.items() if not _untouched(value, arguments[key]))
@@ -110,17 +121,21 @@ def attempt(exercise: Exercise, function: Function, case: Case) -> Attempt:
         return _with(found, nothing=True, changed=changed, trouble="it returns nothing")
     try:
         given = tuple(_number(one) for one in _several(value, exercise.returns))
-    except _WrongAnswer as problem:
+    except _AnswerError as problem:
         return _with(found, trouble=str(problem))
     trouble = next((text for text in map(_value_problem, exercise.returns, given, expected) if text), "")
     if trouble:
         return _with(found, trouble=trouble)
-    return _with(found, given=tuple(one.reshape(other.shape) for one, other in zip(given, expected, strict=True)), changed=changed)
+    return _with(
+        found,
+        given=tuple(one.reshape(other.shape) for one, other in zip(given, expected, strict=True)),
+        changed=changed,
+    )
 
 
 def same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
     """Whether two lists of tensors agree in shape and, to rounding, in value."""
-    return all(x.shape == y.shape and torch.allclose(x, y, **TOLERANCE) for x, y in zip(a, b, strict=True))
+    return all(x.shape == y.shape and torch.allclose(x, y, RTOL, ATOL) for x, y in zip(a, b, strict=True))
 
 
 def mistake_of(exercise: Exercise, attempts: Sequence[Attempt]) -> str:
@@ -144,7 +159,9 @@ def draw_values(found: Attempt) -> Drawn:
     expected = torch.cat([value.flatten() for value in found.expected])
     yours = torch.cat([value.flatten() for value in found.given or ()])
     figure, (axes,) = panels(1, width=max(3.6, 0.5 * len(labels) + 2.4), height=2.6)
-    axes.plot(expected, "o", markersize=13, markerfacecolor="none", markeredgewidth=2, color=COLOURS[1], label="expected")
+    axes.plot(
+        expected, "o", markersize=13, markerfacecolor="none", markeredgewidth=2, color=COLOURS[1], label="expected"
+    )
     axes.plot(yours, "X", markersize=8, color=COLOURS[2], label="yours")
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlim(-0.6, len(labels) - 0.4)
@@ -177,11 +194,18 @@ def _nothing(exercise: Exercise, first: Attempt) -> Report:
 
 def _wrong(exercise: Exercise, attempts: Sequence[Attempt], smallest: Attempt) -> Report:
     failed = sum(not one.right for one in attempts)
-    where = f" with {_arguments(smallest.case)}" if smallest.case else ""
-    lines = [f"{failed} of {len(attempts)} cases fail; the smallest is a call{where}." if where else "See below."]
-    if smallest.trouble:
-        return Report(False, exercise.title, "\n".join([lines[0], f"There {smallest.trouble}."] if where else [smallest.trouble + "."]))
-    lines += [_compared(key, *pair) for key, *pair in zip(exercise.returns, smallest.given or (), smallest.expected, strict=True)]
+    lines = (
+        [f"{failed} of {len(attempts)} cases fail. The smallest: {_arguments(smallest.case)}."] if smallest.case else []
+    )
+    if smallest.given is None:
+        return Report(
+            False, exercise.title, "\n".join([*lines, f"What happened: {smallest.trouble or 'it returns nothing'}."])
+        )
+    if secret(exercise):
+        lines.append(f"{say(smallest.given[0])} is not the number.")
+    else:
+        told = zip(exercise.returns, smallest.given, smallest.expected, strict=True)
+        lines += [_compared(key, yours, expected) for key, yours, expected in told]
     if label := mistake_of(exercise, attempts):
         lines.append(f"This is what you get from a well-known mistake: {label}.")
     return Report(False, exercise.title, "\n".join(lines), _safely(exercise.draw, smallest))
@@ -212,7 +236,11 @@ def _shown(value: object) -> str:
 
 def _told(error: BaseException, function: Function) -> str:
     """An error of the learner's code in words, with the line it comes from."""
-    text = f"your code stops with {type(error).__name__}: {error}" if str(error) else f"your code stops with {type(error).__name__}"
+    text = (
+        f"your code stops with {type(error).__name__}: {error}"
+        if str(error)
+        else f"your code stops with {type(error).__name__}"
+    )
     code = getattr(function, "__code__", None)
     own = [one for one in traceback.extract_tb(error.__traceback__) if code and one.filename == code.co_filename]
     if not own or own[-1].lineno is None:
@@ -226,9 +254,10 @@ def _signature_problem(exercise: Exercise, function: Function) -> str:
     wanted = tuple(exercise.cases[0])
     try:
         signature = inspect.signature(function)
-        signature.bind(*wanted)
-    except ValueError:  # some built-in functions do not tell
+    except (ValueError, TypeError):  # some built-in functions do not tell
         return ""
+    try:
+        signature.bind(*wanted)
     except TypeError:
         return f"Your function takes {signature}, and is called with ({', '.join(wanted)})."
     return ""
@@ -237,28 +266,29 @@ def _signature_problem(exercise: Exercise, function: Function) -> str:
 # Values
 
 
-class _WrongAnswer(Exception):
+class _AnswerError(Exception):
     """What a learner's function returned is not what was asked for."""
 
 
 def _several(value: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
     if len(names) == 1:
         return tuple(value) if isinstance(value, tuple) and len(value) == 1 else (value,)
-    if isinstance(value, (tuple, list, Tensor, np.ndarray)) and np.ndim(value[0]) >= 0 and len(value) == len(names):
+    several = isinstance(value, (tuple, list)) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0)
+    if several and len(value) == len(names):
         return tuple(value)
-    raise _WrongAnswer(f"{_kind(value)} is returned where {len(names)} values are expected: {', '.join(names)}")
+    raise _AnswerError(f"{_kind(value)} is returned where {len(names)} values are expected: {', '.join(names)}")
 
 
 def _number(value: Any) -> Tensor:
     """A value as a float64 tensor of its own."""
-    if isinstance(value, (str, bytes, dict, set)) or callable(value) and not isinstance(value, Tensor):
-        raise _WrongAnswer(f"{_kind(value)} is returned where a number or a tensor is expected")
+    if isinstance(value, (str, bytes, dict, set)) or (callable(value) and not isinstance(value, Tensor)):
+        raise _AnswerError(f"{_kind(value)} is returned where a number or a tensor is expected")
     try:
         if isinstance(value, Tensor):
-            return value.detach().to("cpu", torch.float64, copy=True)
+            return value.detach().to_dense().to("cpu", torch.float64, copy=True)
         return torch.tensor(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError, RuntimeError):
-        raise _WrongAnswer(f"{_kind(value)} is returned where a number or a tensor is expected") from None
+    except Exception:  # whatever it is, it is no number
+        raise _AnswerError(f"{_kind(value)} is returned where a number or a tensor is expected") from None
 
 
 def _value_problem(key: str, given: Tensor, expected: Tensor) -> str:
@@ -286,10 +316,12 @@ def _untouched(before: object, after: object) -> bool:
 
 
 def _place(index: int, value: Tensor) -> str:
-    return f"[{', '.join(str(i) for i in np.unravel_index(index, value.shape))}]" if value.ndim and value.numel() > 1 else ""
+    return (
+        f"[{', '.join(str(i) for i in np.unravel_index(index, value.shape))}]"
+        if value.ndim and value.numel() > 1
+        else ""
+    )
 
 
 def _with(found: Attempt, **changes: Any) -> Attempt:
-    from dataclasses import replace
-
     return replace(found, **changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,9 @@ from wdlab.figures.style import COLOURS, FAINT, INK, looks, name, panels
 from wdlab.stats import interval
 from wdlab.tasks.convex import Quadratic
 
-MARKS = ("*", "X", "D", "P")
-REACH = 6.0  # how far from the origin a picture of paths may reach; what leaves it is cut off and told in the words
+MARKS = (("*", 15), ("X", 12), ("D", 17), ("s", 20))  # hollow and of different sizes, for they may coincide
+REACH = 6.0  # how far from the origin a picture of paths may reach
+FAR = 1e3  # where a path counts as diverged
 
 
 def trajectories(
@@ -24,17 +26,24 @@ def trajectories(
 ) -> Drawn:
     """Draw paths [step, 2] over the contours of a quadratic in two weights, and marked points [2].
 
-    The first path is a wide line and the next ones are narrower, so that paths that coincide are all seen.
+    The first path is a wide line and the next ones are narrower, so that paths that coincide are all seen. A path that
+    diverges is drawn up to where it leaves. The origin, to which decay pulls, is where the two grey lines cross.
     """
     figure, (axes,) = panels(1, width=7.2, height=4.4)
+    figure.set_layout_engine("none")  # a fixed place for everything: quicker to draw, and a live picture never jumps
+    axes.set_position((0.08, 0.11, 0.56, 0.81))
     low, high = _view([*paths.values(), *(point.unsqueeze(0) for point in marks.values())])
     _contours(axes, problem, low, high)
+    axes.axhline(0, color=FAINT, linewidth=1)
+    axes.axvline(0, color=FAINT, linewidth=1)
     for place, (label, path) in enumerate(paths.items()):
         colour, width = COLOURS[1 + place], max(6.0 - 4.2 * place, 1.2)
-        axes.plot(path[:, 0], path[:, 1], color=colour, linewidth=width, label=label, solid_capstyle="round")
-        axes.plot(*path[-1].tolist(), "o", color=colour, markersize=11 - 4 * place, markeredgecolor="white", zorder=3)
-    for (label, point), shape in zip(marks.items(), MARKS, strict=False):
-        axes.plot(*point.tolist(), shape, color=INK, markersize=12, markeredgecolor="white", label=label, zorder=4)
+        seen = path[: diverges_at(path)]
+        axes.plot(seen[:, 0], seen[:, 1], color=colour, linewidth=width, label=label, solid_capstyle="round")
+        axes.plot(*seen[-1].tolist(), "o", color=colour, markersize=11 - 4 * place, markeredgecolor="white", zorder=3)
+    for (label, point), (shape, size) in zip(marks.items(), MARKS, strict=False):
+        hollow: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.8}
+        axes.plot(*point.tolist(), shape, markersize=size, label=label, linestyle="none", zorder=4, **hollow)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     name(axes, title or "Paths over the contours of the loss", "weight 1", "weight 2")
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -44,8 +53,14 @@ def trajectories(
     return Drawn(figure, f"{title or 'Paths over the contours of a quadratic loss'}: {'; '.join(told)}.", data)
 
 
+def diverges_at(path: Tensor) -> int | None:
+    """Return the first step at which a path [step, weight] is not finite or further than 1,000 away, or None."""
+    gone = (~path.isfinite() | (path.abs() > FAR)).any(1).nonzero()
+    return int(gone[0]) if len(gone) else None
+
+
 def lines(curves: Mapping[str, Mapping[str, Tensor]], y: str) -> Drawn:
-    """Draw one panel for each title in `curves` and in it one line for each label, over steps from 0; `y` names the axis."""
+    """Draw one panel for each title in `curves`, and in it one line [step] for each label; `y` names the axis."""
     figure, axes = panels(len(curves), width=4.8)
     rows, told = [], []
     for panel, (title, group) in zip(axes, curves.items(), strict=True):
@@ -57,7 +72,9 @@ def lines(curves: Mapping[str, Mapping[str, Tensor]], y: str) -> Drawn:
         name(panel, title, "step", y)
         panel.set_ylim(bottom=0)
         panel.legend(frameon=False, fontsize=9)
-    return Drawn(figure, f"{y.capitalize()} over the steps of a run. {'; '.join(told)}.", pd.concat(rows, ignore_index=True))
+    return Drawn(
+        figure, f"{y.capitalize()} over the steps of a run. {'; '.join(told)}.", pd.concat(rows, ignore_index=True)
+    )
 
 
 def traces(shares: Mapping[str, Mapping[int, Tensor]]) -> Drawn:
@@ -75,16 +92,18 @@ def traces(shares: Mapping[str, Mapping[int, Tensor]]) -> Drawn:
         rows += [{"what": label, "steps": n, "share": e.mean, "low": e.low, "high": e.high} for n, e in found.items()]
     axes.axhline(0, color=FAINT, linewidth=1)
     axes.set_xscale("log")
-    name(axes, "What decay in the first half leaves behind", "length of the run (steps)", "share of full decay's effect")
+    name(
+        axes, "What decay in the first half leaves behind", "length of the run (steps)", "share of full decay's effect"
+    )
     axes.legend(frameon=False)
     told = "; ".join(f"{row['what']} after {row['steps']} steps: {row['share']:.2g}" for row in rows)
-    alt = f"Effect of decay in the first half of a ridge regression, as a share of the effect of decay throughout. {told}."
+    alt = f"Effect of decay in the first half of a ridge regression, as a share of full decay's effect. {told}."
     return Drawn(figure, alt, pd.DataFrame(rows))
 
 
 def _view(points: list[Tensor]) -> tuple[list[float], list[float]]:
     """The corners of a window around all that is finite and near, with a margin."""
-    found = torch.cat(points)
+    found = torch.cat([*points, torch.zeros(1, 2, dtype=torch.float64)])
     found = found[found.isfinite().all(1) & (found.abs() < REACH).all(1)]
     low, high = found.amin(0), found.amax(0)
     margin = 0.12 * (high - low) + 0.1
@@ -101,8 +120,8 @@ def _contours(axes: Axes, problem: Quadratic, low: list[float], high: list[float
 
 
 def _ends_at(path: Tensor) -> str:
-    gone = (~path.isfinite().all(1) | (path.abs() > 1e3).any(1)).nonzero()
-    return f"diverges by step {int(gone[0])}" if len(gone) else f"ends at {_point(path[-1])}"
+    gone = diverges_at(path)
+    return f"ends at {_point(path[-1])}" if gone is None else f"diverges at step {gone}"
 
 
 def _point(point: Tensor) -> str:

@@ -9,25 +9,30 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Dark enough on white for text-sized marks, apart in lightness as well as in hue (after Okabe and Ito).
-COLOURS = ("#000000", "#0072b2", "#d55e00", "#007a5a", "#aa3377", "#8a6d00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
-INK, FAINT = "#222222", "#8c8c8c"
-DECAY_SPAN = "#0072b2"  # shades the part of a run in which decay acts
+BACKGROUND = "#ffffff"  # opaque, so that a figure reads the same on a dark theme
+INK = "#1f2328"
+FAINT = "#7a828a"  # single seeds, lines at zero
+GRID = "#dfe3e8"
+
+COLOURS = ("#043384", "#b47002", "#017b55", "#111111", "#a63319", "#4490ef", "#7f1a62")
+"""Line colours, in the order to use them. Each has a contrast of 3 or more with BACKGROUND; any two differ for the
+three kinds of colour blindness, and in lightness, so that grey print keeps them apart."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _TYPE = {"title": 11, "label": 10, "tick": 9}
 
 
 def panels(count: int, width: float = 4.2, height: float = 3.2) -> tuple[Figure, list[Axes]]:
     """Return a white figure with `count` panels side by side, made without pyplot."""
-    figure = Figure(figsize=(width * count, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width * count, height), layout="constrained", facecolor=BACKGROUND)
     return figure, [dress(axes) for axes in figure.subplots(1, count, squeeze=False)[0]]
 
 
 def dress(axes: Axes) -> Axes:
     """Give `axes` the course's look: two spines, a faint grid, readable type."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(visible=True, color="#e3e3e3", linewidth=0.8)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=_TYPE["tick"])
     return axes

@@ -40,7 +40,9 @@ def curves(results: Results, shown: Sequence[str] = ("test_error", "weight_norm"
     ends = mean.groupby("timing", sort=False).last()
     told = "; ".join(f"{t}: " + ", ".join(f"{_words(c)} {ends.loc[t, c]:.3g}" for c in shown) for t in timings)
     seeds = table["seed"].nunique()
-    return Drawn(figure, f"Training curves by timing of weight decay, mean over {seeds} seeds. At the end, {told}.", mean)
+    return Drawn(
+        figure, f"Training curves by timing of weight decay, mean over {seeds} seeds. At the end, {told}.", mean
+    )
 
 
 def ends(results: Results, metric: str = "test_accuracy", label: str = "test accuracy") -> Drawn:

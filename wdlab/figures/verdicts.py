@@ -3,30 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from wdlab.claims import Verdict
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, FAINT, name, panels
 
 
+class Row(NamedTuple):
+    """One line of the picture: a claim, or its control."""
+
+    id: str
+    row: str
+    effect: float
+    low: float
+    high: float
+    verdict: str
+    smallest: float
+
+
 def forest(verdicts: Sequence[Verdict]) -> Drawn:
-    """Draw each claim's effect and 95% interval with its control below, one row a claim, and the line it must pass."""
-    rows = []
-    for verdict in verdicts:
-        control = verdict.control_outcome
-        rows.append((verdict.id, "claim", verdict.effect, verdict.low, verdict.high, verdict.verdict, verdict.smallest))
-        rows.append((verdict.id, "control", control.effect, control.low, control.high, verdict.control, verdict.smallest))
-    data = pd.DataFrame(rows, columns=["id", "row", "effect", "low", "high", "verdict", "smallest"])
-    figure, (axes,) = panels(1, width=8, height=0.8 + 0.55 * len(rows))
-    for place, row in enumerate(data.itertuples()):
-        colour = COLOURS[1] if row.row == "claim" else FAINT
-        reach = [[row.effect - row.low], [row.high - row.effect]]
-        axes.errorbar([row.effect], [-place], xerr=reach, fmt="o" if row.row == "claim" else "s", color=colour, capsize=4)
-        axes.plot([row.smallest] * 2, [-place - 0.4, -place + 0.4], color=COLOURS[2], linewidth=2)
-    axes.set_yticks([-place for place in range(len(rows))], [f"{row.id}\n{row.row}: {row.verdict}" for row in data.itertuples()])
+    """Draw each claim's effect and 95% interval with its control below, one row each, and the line it must pass."""
+    rows = [row for verdict in verdicts for row in _rows(verdict)]
+    figure, (axes,) = panels(1, width=9, height=1.0 + 0.5 * len(rows))
+    for place, row in enumerate(rows):
+        _draw(axes, -place, row)
+    axes.set_yticks([-place for place in range(len(rows))], [_label(row) for row in rows])
     axes.axvline(0, color=FAINT, linewidth=0.8)
-    name(axes, "Effects with 95% intervals; the orange bar is the smallest effect that counts", "effect", "")
+    name(axes, "Effects with 95% intervals; the bar in each row is what the interval must clear", "effect", "")
     told = "; ".join(f"{v.id} {v.verdict}, control {v.control}" for v in verdicts)
-    return Drawn(figure, f"Effects and intervals of {len(verdicts)} claims: {told}.", data)
+    return Drawn(figure, f"Effects and intervals of {len(verdicts)} claims: {told}.", pd.DataFrame(rows))
+
+
+def _rows(verdict: Verdict) -> tuple[Row, Row]:
+    control, bar = verdict.control_outcome, verdict.smallest
+    return (
+        Row(verdict.id, "claim", verdict.effect, verdict.low, verdict.high, verdict.verdict, bar),
+        Row(verdict.id, "control", control.effect, control.low, control.high, verdict.control, bar),
+    )
+
+
+def _label(row: Row) -> str:
+    return f"{row.id}: {row.verdict}" if row.row == "claim" else f"control {row.verdict}"
+
+
+def _draw(axes: Axes, height: float, row: Row) -> None:
+    shape, colour = ("o", COLOURS[0]) if row.row == "claim" else ("s", FAINT)
+    reach = [[row.effect - row.low], [row.high - row.effect]]
+    axes.errorbar([row.effect], [height], xerr=reach, fmt=shape, color=colour, capsize=4, linewidth=2)
+    axes.plot([row.smallest] * 2, [height - 0.35, height + 0.35], color=COLOURS[1], linewidth=2.5)

@@ -2,5 +2,7 @@
 
 from wdlab.lab.dials import Dials
 from wdlab.lab.lab import Lab
+from wdlab.lab.predict import Predictions
+from wdlab.lab.trajectory import Trajectory
 
-__all__ = ["Dials", "Lab"]
+__all__ = ["Dials", "Lab", "Predictions", "Trajectory"]

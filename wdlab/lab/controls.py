@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Sequence
 from html import escape
@@ -16,15 +17,15 @@ BACKGROUND = "#ffffff"  # opaque, so that a figure reads the same on a dark them
 INK = "#1f2328"
 QUIET = "#57606a"  # ticks, axis titles, second thoughts
 GRID = "#dfe3e8"
-SHADE = "#fdf0c4"  # where weight decay acts
+SHADE = "#e6f1f8"  # where weight decay acts
 ALARM = "#a40e26"
 
-PALETTE = ("#043384", "#b47002", "#017b55", "#111111", "#a63319", "#4490ef", "#7f1a62")
+PALETTE = ("#063185", "#ad6a00", "#007a54", "#111111", "#a22c1c", "#3d8ae6", "#7d1a63")
 """Line colours, in the order to use them. Each has a contrast of 3 or more with BACKGROUND and with SHADE; any two
 differ for the three kinds of colour blindness, and in lightness, so that grey print keeps them apart."""
 
-DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
-    "solid",
+DASHES: tuple[tuple[float, tuple[float, ...]], ...] = (
+    (0, ()),
     (0, (6, 1.5)),
     (0, (2.5, 1.2)),
     (0, (8, 1.5, 1.5, 1.5)),
@@ -34,7 +35,8 @@ DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
 )
 """Line styles that go with PALETTE, one each: colour never stands alone."""
 
-DPI = 150
+DPI = 160
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -47,9 +49,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def figure_png(figure: Figure) -> bytes:
     """Return `figure` drawn as PNG; its size depends on nothing but the figure, so that a live picture never jumps."""
-    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    canvas.print_png(buffer, metadata={"Software": None}, pil_kwargs={"compress_level": 2})
+    figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -77,6 +78,12 @@ def unseen(text: str) -> str:
     """Return `text`, escaped, as HTML that a screen reader reads and nobody sees."""
     hidden = "position:absolute; width:1px; height:1px; overflow:hidden; clip-path:inset(50%); white-space:nowrap"
     return f'<span style="{hidden}">{escape(text)}</span>'
+
+
+def bundle(widget: Any, png: bytes, alt: str) -> dict[str, object]:
+    """Return what a cell stores for `widget`: its view, and the picture and text for those who have no kernel."""
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    return {VIEW: view, "image/png": base64.b64encode(png).decode("ascii"), "text/plain": alt}
 
 
 def label(text: str, hint: str = "") -> str:

@@ -1,17 +1,24 @@
-"""The Lab's picture: test error, weight norm and effective learning rate over the run, and the same in words."""
+"""The Lab's picture: test error, weight norm and effective learning rate over the run, and the same in words.
+
+Everything is drawn by artists made once. A frame in the middle of a run redraws only what moves, over a kept copy of
+the rest.
+"""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from matplotlib.image import imsave
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from matplotlib.transforms import blended_transform_factory
 
-from wdlab.lab.controls import DASHES, GRID, INK, PALETTE, QUIET, SHADE, new_figure
+from wdlab.lab.controls import DASHES, DPI, GRID, INK, PALETTE, QUIET, SHADE, figure_png, new_figure
 from wdlab.lab.dials import Dials, labels
 
 if TYPE_CHECKING:
@@ -32,7 +39,10 @@ TITLES = {
 WIDTH, HEIGHT = 6.8, 5.8  # inches
 FONT = 9.5  # points
 BOLD, FAINT = 2.4, 1.2  # line widths of the current run and of the earlier ones
-ROOM = 24  # characters that fit beside a panel
+LEFT, RIGHT = 0.085, 0.69  # where the panels begin and end; labels stand to their right
+ROOM = 25  # characters that fit there
+SPAN: dict[str, Any] = {"facecolor": SHADE, "edgecolor": QUIET, "lw": 0.5}
+QUICK = 110  # dots an inch while a run goes on; at rest the picture is sharper
 
 
 @dataclass
@@ -71,21 +81,20 @@ def spans(run: Run) -> list[tuple[float, float]]:
 
 
 class Curves:
-    """The figure and its artists, made once; `show` only gives them new data."""
+    """The figure and its artists; `show` gives them new data, `png` and `frame` draw them."""
 
     def __init__(self) -> None:
         self.figure = new_figure(WIDTH, HEIGHT)
         rows = self.figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [1.35, 1, 1]})
-        self.figure.subplots_adjust(left=0.085, right=0.7, top=0.885, bottom=0.075, hspace=0.34)
+        self.figure.subplots_adjust(left=LEFT, right=RIGHT, top=0.9, bottom=0.075, hspace=0.32)
         self._panels = [_Panel(axes, name) for axes, name in zip(rows, TITLES, strict=True)]
         self._panels[-1].name_x_axis()
-        self._heading = self.figure.text(0.085, 0.965, "", size=FONT + 0.5, color=INK, weight="bold")
-        self._key = Line2D([0.72, 0.765], [0.972, 0.972], color=SHADE, lw=11, transform=self.figure.transFigure)
-        self._edge = Line2D([0.72, 0.765], [0.96, 0.96], color=QUIET, lw=0.8, transform=self.figure.transFigure)
+        self._heading = self.figure.text(LEFT, 0.965, "", size=FONT + 0.5, color=INK, weight="bold")
+        self._key = Rectangle((RIGHT + 0.005, 0.963), 0.03, 0.022, **SPAN, transform=self.figure.transFigure)
         self.figure.add_artist(self._key)
-        self.figure.add_artist(self._edge)
-        self._when = self.figure.text(0.775, 0.965, "", size=FONT, color=INK)
+        self._when = self.figure.text(0, 0.965, "", size=FONT, color=INK)
         self._shaded: list[tuple[float, float]] | None = None
+        self._stage: tuple[object, Any] = (None, None)  # what the still parts look like, and their pixels
 
     def show(self, trials: Sequence[Trial], planned: Trial) -> None:
         """Draw `trials`, the last of them bold; before there is any, the span in which the `planned` one will decay."""
@@ -96,6 +105,30 @@ class Curves:
         for panel in self._panels:
             panel.show(trials, names)
 
+    def png(self) -> bytes:
+        """Return the picture in full sharpness."""
+        self._stage = (None, None)
+        return figure_png(self.figure)
+
+    def frame(self) -> bytes:
+        """Return the picture as fast as can be: the same lines, fewer dots."""
+        canvas: Any = self.figure.canvas
+        self.figure.dpi = QUICK
+        moving = sorted((a for p in self._panels for a in p.moving if a.get_visible()), key=lambda a: a.get_zorder())
+        look = (self._heading.get_text(), tuple(self._shaded or ()), *(p.axes.get_ylim() for p in self._panels))
+        if self._stage[0] != look:
+            _set_visible(moving, False)
+            canvas.draw()
+            self._stage = (look, canvas.copy_from_bbox(self.figure.bbox))
+            _set_visible(moving, True)
+        canvas.restore_region(self._stage[1])
+        for artist in moving:
+            artist.draw(canvas.get_renderer())
+        buffer = io.BytesIO()
+        imsave(buffer, canvas.buffer_rgba(), format="png", pil_kwargs={"compress_level": 1})
+        self.figure.dpi = DPI
+        return buffer.getvalue()
+
     def _shade(self, wanted: list[tuple[float, float]]) -> None:
         if wanted == self._shaded:
             return
@@ -103,9 +136,13 @@ class Curves:
         for panel in self._panels:
             panel.shade(wanted)
         self._when.set_text("decay acts" if wanted else "decay never acts")
-        for artist in (self._key, self._edge):
-            artist.set_visible(bool(wanted))
-        self._when.set_x(0.775 if wanted else 0.72)
+        self._key.set_visible(bool(wanted))
+        self._when.set_x(RIGHT + (0.045 if wanted else 0.005))
+
+
+def _set_visible(artists: Iterable[Artist], visible: bool) -> None:
+    for artist in artists:
+        artist.set_visible(visible)
 
 
 class _Panel:
@@ -118,11 +155,12 @@ class _Panel:
         self.lines: list[Line2D] = []
         self._leaders: list[Line2D] = []
         self._labels: list[Text] = []
-        for colour, dash in zip(PALETTE, DASHES, strict=True):
-            self.lines += axes.plot([], [], color=colour, ls=dash, lw=FAINT, solid_capstyle="round")
+        for colour in PALETTE:
+            self.lines += axes.plot([], [], color=colour, solid_capstyle="round")
             self._leaders += axes.plot([], [], color=colour, lw=FAINT, transform=beside, clip_on=False)
             self._labels.append(axes.text(1.045, 0, "", size=FONT, color=INK, va="center", transform=beside))
         (self._tip,) = axes.plot([], [], marker="o", ms=6, ls="none", zorder=5)
+        self.moving: list[Artist] = [*self.lines, *self._leaders, *self._labels, self._tip]
         self._spans: list[Artist] = []
 
     def name_x_axis(self) -> None:
@@ -132,39 +170,38 @@ class _Panel:
     def shade(self, wanted: Iterable[tuple[float, float]]) -> None:
         for artist in self._spans:
             artist.remove()
-        self._spans = [
-            self.axes.axvspan(start, stop, facecolor=SHADE, edgecolor=QUIET, lw=0.4, zorder=0.5)
-            for start, stop in wanted
-        ]
+        self._spans = [self.axes.axvspan(start, stop, **SPAN, zorder=0.5) for start, stop in wanted]
 
     def show(self, trials: Sequence[Trial], names: Sequence[str]) -> None:
-        for artist in (*self.lines, *self._leaders, *self._labels, self._tip):
-            artist.set_visible(False)
+        _set_visible(self.moving, False)
         self._set_limits(trials)
         heights = spread([self._height(trial) for trial in trials], gap=self._line_height())
-        for trial, name, height in zip(trials, names, heights, strict=True):
-            self._show_one(trial, name, height, current=trial is trials[-1])
+        for trial, text, height in zip(trials, self._say(trials, names), heights, strict=True):
+            self._show_one(trial, text, height, current=trial is trials[-1])
 
-    def _show_one(self, trial: Trial, name: str, height: float, current: bool) -> None:
-        line, leader, label = (found[trial.look] for found in (self.lines, self._leaders, self._labels))
+    def _show_one(self, trial: Trial, text: str, height: float, current: bool) -> None:
+        line, leader, label = self.lines[trial.look], self._leaders[trial.look], self._labels[trial.look]
         x, y = trial.curve(self.name)
         line.set_data(x, y)
+        line.set_linestyle(DASHES[0 if current else trial.look])
         line.set(visible=True, lw=BOLD if current else FAINT, zorder=4 if current else 3)
         end = self._height(trial) if trial.done == 1 else height
         leader.set_data([1.005, 1.035], [end, height])
         leader.set(visible=bool(x), lw=BOLD if current else FAINT)
-        text = self._say(name, trial.last(self.name))
         label.set(text=text, y=height, visible=bool(x), weight="bold" if current else "normal")
-        label.set_size(FONT * min(1.0, ROOM / max(len(text), 1)))
+        label.set_fontsize(FONT * min(1.0, ROOM / max(len(text), 1)))
         if current and x and trial.done < 1:
             self._tip.set_data(x[-1:], y[-1:])
             self._tip.set(visible=True, color=PALETTE[trial.look])
 
-    def _say(self, name: str, value: float) -> str:
-        if not math.isfinite(value):
-            return name
-        told = f"{name}  {TELL[self.name](value)}"
-        return told if len(told) <= ROOM else name
+    def _say(self, trials: Sequence[Trial], names: Sequence[str]) -> list[str]:
+        """Return the labels: last value and name, or all of them without the value where one would be too long."""
+        values = [trial.last(self.name) for trial in trials]
+        told = [TELL[self.name](value) if math.isfinite(value) else "–" for value in values]
+        longest = max((len(value) + 2 + len(name) for value, name in zip(told, names, strict=True)), default=0)
+        if longest > ROOM + 4:
+            return list(names)
+        return [f"{value}  {name}" for value, name in zip(told, names, strict=True)]
 
     def _line_height(self) -> float:
         return FONT * 1.3 / (self.axes.get_position().height * HEIGHT * 72)

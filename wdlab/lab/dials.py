@@ -105,10 +105,12 @@ def _values(told: Iterable[dict[str, str]], name: str) -> set[str]:
 
 def _pair(window: object) -> tuple[float, float]:
     try:
-        start, stop = window  # type: ignore[misc]  # anything with two entries will do
-    except (TypeError, ValueError):
-        raise ValueError(f"window={window!r} is not allowed; give two fractions of the run, (start, stop).") from None
-    return number("start", start, 0, 1), number("stop", stop, 0, 1)
+        ends: tuple[object, ...] = tuple(window)  # type: ignore[arg-type]  # anything with two entries will do
+    except TypeError:
+        ends = ()
+    if len(ends) != 2:
+        raise ValueError(f"window={window!r} is not allowed; give two fractions of the run, (start, stop).")
+    return number("start", ends[0], 0, 1), number("stop", ends[1], 0, 1)
 
 
 def _named(timing: Timing) -> dict[str, object]:

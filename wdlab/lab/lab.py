@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import os
 import threading
@@ -15,7 +14,7 @@ import ipywidgets as widgets
 from wdlab.checks import known, whole
 from wdlab.lab.controls import (
     alarm,
-    figure_png,
+    bundle,
     labelled,
     line,
     log_slider,
@@ -40,7 +39,6 @@ EARLIER = 6
 """Runs that stay in the picture besides the current one."""
 EVALUATIONS = 40
 WHEN = {"early": "early: first 25%", "late": "late: last 50%"}
-VIEW = "application/vnd.jupyter.widget-view+json"
 START = "Choose when weight decay acts, then press Run."
 ABOUT = "Curves of test error, weight norm and effective learning rate; the same in words follows"
 
@@ -296,7 +294,7 @@ class Lab:
         with self._lock:
             trial.history = history
             if new:
-                self._draw()
+                self._draw(quick=True)
         self.progress.value = worker.step
         if history is not None and not worker.stopped:
             self._tell_progress(trial, worker)
@@ -309,14 +307,18 @@ class Lab:
         self.status.value = line(told + time_left) + (line(self._note, role="status") if self._note else "")
 
     def _on_end(self, trial: Trial, worker: Worker) -> None:
+        with self._lock:
+            trial.history = worker.history or trial.history
+            self._draw()
+        self.progress.value = worker.step
         self.stop_button.disabled = True
         diverged = trial.history.diverged_at if trial.history else None
         if worker.error is not None:
             self.status.value = alarm(f"The run ended with an error. {type(worker.error).__name__}: {worker.error}")
         elif diverged is not None:
             self.status.value = alarm(
-                f"Diverged at step {diverged}: the loss is no longer a finite number. Lower the learning rate or λ, and "
-                "run again."
+                f"Diverged at step {diverged}: the loss is no longer a finite number. Lower the learning rate or λ, "
+                "and run again."
             )
         elif worker.step < trial.run.steps:
             self._say(f"Stopped at step {worker.step} of {trial.run.steps}: {trial.dials}. Run starts a new one.")
@@ -342,9 +344,9 @@ class Lab:
     def _say(self, text: str) -> None:
         self.status.value = line(text, role="status")
 
-    def _draw(self) -> None:
+    def _draw(self, quick: bool = False) -> None:
         self._curves.show(self._trials, self._planned)
-        self.image.value = figure_png(self.figure)
+        self.image.value = self._curves.frame() if quick else self._curves.png()
         self.words.value = unseen(self.alt)
 
     # Showing itself
@@ -352,9 +354,7 @@ class Lab:
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         self._root.lab = self  # what a cell shows stays alive with its widgets
         with self._lock:
-            png = base64.b64encode(self.image.value).decode("ascii")
-            view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
-            return {VIEW: view, "image/png": png, "text/plain": self.alt}
+            return bundle(self._root, self.image.value, self.alt)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

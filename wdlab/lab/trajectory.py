@@ -1,4 +1,4 @@
-"""The Trajectory: where weight decay leads an optimizer on a loss in two weights, drawn anew at every turn of a dial."""
+"""The Trajectory: where decay leads an optimizer on a loss in two weights, drawn anew at every turn of a dial."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from torch import Tensor
 
 from wdlab.checks import known, number
 from wdlab.decay import Decay, Timing
-from wdlab.figures.convex import trajectories
+from wdlab.figures.convex import diverges_at, trajectories
 from wdlab.lab.controls import alarm, labelled, line, log_slider, picture, row, stack, unseen
 from wdlab.tasks.convex import Quadratic, adamw_rest, descend, gradient_noise, rest
 
 STEPS = 300
 MOMENTUM = 0.9
 BETAS = (0.9, 0.95)  # a shorter memory than usual, so that 300 steps are enough to come to rest
-FAR = 1e3
 
 PROBLEM = Quadratic(
     torch.tensor([[0.8, 0.3], [0.3, 0.5]], dtype=torch.float64), torch.tensor([1.9, 1.1], dtype=torch.float64)
@@ -33,7 +32,11 @@ TIMINGS = {"always": Timing.always(), "first half": Timing.first(0.5), "never": 
 NOISES = {"none": (0.0, 0.0), "equal": (1.0, 1.0), "unequal": (2.0, 0.2)}
 """Sizes of the gradient noise in the two weights."""
 
-LOSS_REST, PENALTY_REST, ADAMW_REST = "minimum of the loss", "minimum of loss + penalty", "AdamW's resting point"
+LOSS_REST, PENALTY_REST, ADAMW_REST = (
+    "the minimum of the loss",
+    "the minimum of loss + penalty",
+    "AdamW's resting point",
+)
 VIEW = "application/vnd.jupyter.widget-view+json"
 ABOUT = "Paths of the optimizer over the contours of the loss; the same in words follows"
 
@@ -71,9 +74,9 @@ class Setting:
         }
 
     def marks(self) -> dict[str, Tensor]:
-        """Return the points where paths may rest; AdamW's own is told only when the optimizer is Adam."""
+        """Return the points where paths may rest; AdamW's own only for Adam whose decay never ends."""
         found = {LOSS_REST: rest(PROBLEM), PENALTY_REST: rest(PROBLEM, self.weight_decay)}
-        if self.optimizer == "Adam":
+        if self.optimizer == "Adam" and self.timing == "always" and "decoupled" in COUPLINGS[self.coupling]:
             found[ADAMW_REST] = adamw_rest(PROBLEM, self.weight_decay, torch.tensor(NOISES[self.noise]))
         return found
 
@@ -90,8 +93,8 @@ class Trajectory:
     gradients), weight_decay, lr. The cell that shows a Trajectory also keeps its picture, for readers without a kernel.
     Raises ValueError for what is not allowed.
 
-    >>> Trajectory(optimizer="SGD").told
-    'l2 and decoupled end at the same point, to rounding. l2 ends 0.00 from the minimum of loss + penalty.'
+    >>> Trajectory(coupling="l2").told
+    'l2 ends 0.00 from the minimum of loss + penalty.'
     """
 
     def __init__(self, **setting: Any) -> None:
@@ -187,12 +190,6 @@ def _turned(setting: Setting, dials: dict[str, Any]) -> Setting:
     return replace(setting, **dials)
 
 
-def diverges_at(path: Tensor) -> int | None:
-    """Return the first step at which a path is not finite or further than 1,000 from the origin, or None."""
-    gone = (~path.isfinite() | (path.abs() > FAR)).any(1).nonzero()
-    return int(gone[0]) if len(gone) else None
-
-
 def _apart(paths: dict[str, Tensor]) -> list[str]:
     """How far the two ends are apart, or which path diverges, in words."""
     gone = {label: step for label, path in paths.items() if (step := diverges_at(path)) is not None}
@@ -214,7 +211,7 @@ def _from_rest(paths: dict[str, Tensor], marks: dict[str, Tensor]) -> list[str]:
     for label, path in paths.items():
         if diverges_at(path) is None:
             place = min(marks, key=lambda mark: _distance(path[-1], marks[mark]))
-            told.append(f"{label} ends {_distance(path[-1], marks[place]):.2f} from the {place.removeprefix('the ')}.")
+            told.append(f"{label} ends {_distance(path[-1], marks[place]):.2f} from {place}.")
     return told
 
 

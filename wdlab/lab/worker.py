@@ -18,16 +18,17 @@ Report = Callable[["Worker", History | None], bool]
 
 
 class Worker:
-    """Trains `run` in a daemon thread and hands its history to `report`, a few times a second and at the end.
+    """Trains `run` in a daemon thread and hands its history to `report` a few times a second.
 
-    `report` and then, whatever happened, `ended` are called in that thread. `error` is the exception that ended the
-    run, if one did. Nothing here refers to whoever watches: callbacks that hold it weakly let it be collected while the
-    run goes on.
+    `report` and at last, whatever happened, `ended` are called in that thread. Then `history` is what the run has
+    left, and `error` the exception that ended it, if one did. Nothing here refers to whoever watches: callbacks that
+    hold it weakly let it be collected while the run goes on.
     """
 
     def __init__(self, run: Run, device: str, report: Report, ended: Callable[[Worker], None]) -> None:
         self.run, self.device = run, device
         self.error: Exception | None = None
+        self.history: History | None = None
         self.step = 0
         self.over = False
         self._report, self._ended = report, ended
@@ -80,8 +81,8 @@ class Worker:
                 wanted = self._show(training) and int(training.diverged_at[0]) < 0
             training.advance(1)
             self.step = training.step
-        time.sleep(max(self._next - time.monotonic(), 0.0))
-        self._show(training)
+        self.history = training.histories()[0]
+        time.sleep(max(self._next - time.monotonic(), 0.0))  # the last picture is a picture, too
 
     def _show(self, training: Training | None) -> bool:
         before = time.monotonic()

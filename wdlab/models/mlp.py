@@ -57,16 +57,20 @@ class MLP(MemberModel):
         """Return the logits; in training mode the batch's statistics normalize, else the running ones."""
         x = inputs
         for layer in range(self.hidden):
-            z = x @ self._get("weight", layer)
-            x = (self._normalize(z, layer) if self.norm else z + self._row("bias", layer)).relu()
+            weight = self._get("weight", layer)
+            if not self.norm:
+                x = torch.baddbmm(self._row("bias", layer), x, weight).relu()
+            elif self.training:
+                x = self._normalize(x @ weight, layer).relu()
+            else:  # a fixed scale and shift, so they go into weights and bias: one pass over the activations
+                gain = self._get("scale", layer) * (self._get("var", layer) + BN_EPS).rsqrt()
+                bias = self._get("shift", layer) - self._get("mean", layer) * gain
+                x = torch.baddbmm(bias.unsqueeze(1), x, weight * gain.unsqueeze(1)).relu_()
         return torch.baddbmm(self._row("bias", self.hidden), x, self._get("weight", self.hidden))
 
     def _normalize(self, z: Tensor, layer: int) -> Tensor:
-        if self.training:
-            mean, var = z.mean(1), z.var(1, correction=0)
-            self._remember(layer, mean.detach(), var.detach(), z.shape[1])
-        else:
-            mean, var = self._get("mean", layer), self._get("var", layer)
+        mean, var = z.mean(1), z.var(1, correction=0)
+        self._remember(layer, mean.detach(), var.detach(), z.shape[1])
         gain = self._get("scale", layer) * (var + BN_EPS).rsqrt()
         return (z - mean.unsqueeze(1)) * gain.unsqueeze(1) + self._row("shift", layer)
 

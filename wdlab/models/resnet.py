@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class ResNet(MemberModel):
     """Residual network: a 3-wide convolution, `stages` stages of `blocks` blocks, mean over space, a linear head.
 
-    Each stage after the first doubles the channels and halves the resolution; each block is two (convolution, BatchNorm)
-    pairs around a shortcut, which is a strided 1-wide convolution with BatchNorm where shapes change (He et al. 2016).
+    Each stage after the first doubles the channels and halves the resolution; each block is two (convolution,
+    BatchNorm) pairs around a shortcut, which where shapes change is a strided 1-wide convolution with BatchNorm (He et
+    al. 2016).
 
     Shapes: inputs [member, batch, channel, *space] with `spatial` = 1 or 2 axes of space -> logits [member, batch,
     class]. Inside, the channels of all members lie side by side and every convolution has one group a member.
@@ -73,7 +74,7 @@ class ResNet(MemberModel):
             short = self._layer(x, f"{name}_short", stride) if hasattr(self, f"weight_{name}_short") else x
             x = self._layer(self._layer(x, f"{name}_a", stride).relu(), f"{name}_b")
             x = (x + short).relu()
-        x = x.flatten(2).mean(-1).unflatten(1, (self.members, -1)).transpose(0, 1)
+        x = x.flatten(2).mean(-1).view(len(x), self.members, -1).transpose(0, 1)
         return torch.baddbmm(self.bias_head.unsqueeze(1), x, self.weight_head)
 
     def _layer(self, x: Tensor, name: str, stride: int = 1) -> Tensor:

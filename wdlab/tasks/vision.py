@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from wdlab.run import Model
 
-SOURCES = ("mnist1d", "fashion")
-EVALUATION_BATCH = 250  # examples a member is tested on at a time: memory stays small, and so the processor's caches do
+SOURCES = ("mnist1d", "fashion", "cifar10")
+PADDING = 4  # pixels by which an augmented image may be moved, as is usual for CIFAR
+EVALUATION_BATCH = 250  # examples a member is tested on at a time: little memory, and it stays in the caches
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Vision:
 
     The test examples are the first of the source and the same for every seed; training examples are drawn from the
     rest, so that seeds differ in what they learn from, in their initial weights and in the order of their batches.
-    `image_size` is the side of an image in pixels (Fashion-MNIST only). `steps` is how long a run takes by default.
+    `image_size` is the side of an image in pixels (Fashion-MNIST only). With `augment`, training images are mirrored
+    and moved by up to 4 pixels at random. `steps` is how long a run takes by default.
     """
 
     name: str = "mnist1d"
@@ -39,12 +42,15 @@ class Vision:
     batch_size: int = 128
     image_size: int = 14
     epochs: int = 40
+    augment: bool = False
 
     def __post_init__(self) -> None:
         known("source", self.source, SOURCES)
         for name in ("train_size", "test_size", "batch_size", "image_size", "epochs"):
             whole(name, getattr(self, name), 1)
         whole("batch_size", self.batch_size, 2, self.train_size)
+        if self.augment and self.source == "mnist1d":
+            raise ValueError("augment=True is not allowed with source='mnist1d'; it moves and mirrors images.")
 
     @property
     def epoch(self) -> int:
@@ -58,7 +64,7 @@ class Vision:
 
     def arrays(self) -> data.Arrays:
         """Return every example of the source; raises ValueError when it holds too few for this task."""
-        found = data.mnist1d() if self.source == "mnist1d" else data.fashion_mnist(self.image_size)
+        found = _source(self.source, self.image_size)
         spare = len(found.labels) - self.test_size
         if self.train_size > spare:
             raise ValueError(
@@ -76,7 +82,7 @@ class Vision:
             return MLP(members, [features, *[model.width] * model.depth, arrays.classes], norm=model.norm)
         channels = 1 if len(shape) == 1 else shape[0]
         spatial = 1 if len(shape) == 1 else len(shape) - 1
-        return ResNet(members, channels, model.width, model.depth, arrays.classes, spatial)
+        return ResNet(members, channels, model.width, model.depth, arrays.classes, spatial, model.blocks)
 
     def shape_inputs(self, inputs: Tensor, model: Model) -> Tensor:
         """Return inputs [..., example] in the shape `model` reads: flat for an MLP, with channels for a ResNet."""
@@ -84,6 +90,17 @@ class Vision:
         if model.name == "mlp":
             return inputs.reshape(*lead, -1)
         return inputs.unsqueeze(-2) if self.source == "mnist1d" else inputs
+
+
+@lru_cache(maxsize=2)
+def _source(source: str, image_size: int) -> data.Arrays:
+    if source == "mnist1d":
+        return data.mnist1d()
+    if source == "fashion":
+        return data.fashion_mnist(image_size)
+    train, test = data.cifar10()
+    inputs, labels = torch.cat([test.inputs, train.inputs]), torch.cat([test.labels, train.labels])
+    return data.Arrays(inputs, labels, train.classes)  # the official test set is the fixed part, as everywhere
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
@@ -102,9 +119,7 @@ class Batches:
     Passes are drawn in turn and never again, so a copy of this object goes on exactly where the original was.
     """
 
-    def __init__(
-        self, task: Vision, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, task: Vision, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> None:
         self.task, self.device = task, device
         pool = examples - task.test_size
         self.sets = [
@@ -112,29 +127,51 @@ class Batches:
             for seed in seeds
         ]
         self.orders = [generator(seed, "order") for seed in seeds]
+        self.moves = [generator(seed, "augment") for seed in seeds]
         self.epoch = -1
         self.order = torch.empty(0, dtype=torch.int64)
+        self.drawn = torch.empty(0)
+        self.batch = slice(0)
 
     def indices(self, step: int) -> Int[Tensor, "seed batch"]:
         """Return the examples of batch `step` of every seed; steps must come in order."""
         epoch, within = divmod(step, self.task.epoch)
         while self.epoch < epoch:
             self._shuffle()
-        start = within * self.task.batch_size
-        return self.order[:, start : start + self.task.batch_size]
+        self.batch = slice(within * self.task.batch_size, (within + 1) * self.task.batch_size)
+        return self.order[:, self.batch]
 
     def _shuffle(self) -> None:
         size = self.task.train_size
         pairs = zip(self.sets, self.orders, strict=True)
         order = torch.stack([chosen[torch.randperm(size, generator=order)] for chosen, order in pairs])
         self.order = order.to(self.device)  # once a pass: a copy at every step would make a GPU wait
+        if self.task.augment:
+            self.drawn = torch.stack([torch.rand(3, size, generator=move) for move in self.moves], 1).to(self.device)
         self.epoch += 1
+
+    def augment(self, images: Float[Tensor, "seed batch channel side side"]) -> Tensor:
+        """Return the images of the batch last asked for, mirrored or not and moved by up to 4 pixels each, at random.
+
+        A task without `augment` leaves them as they are.
+        """
+        if not self.task.augment:
+            return images
+        side, drawn = images.shape[-1], self.drawn[:, :, self.batch]
+        reach = torch.arange(side, device=images.device)
+        rows, columns = ((d * (2 * PADDING + 1)).long().unsqueeze(-1) + reach for d in drawn[:2])
+        columns = torch.where((drawn[2] < 0.5).unsqueeze(-1), columns.flip(-1), columns)
+        wide = torch.nn.functional.pad(images, (PADDING,) * 4)
+        channels = images.shape[2]
+        wide = wide.gather(3, rows[:, :, None, :, None].expand(-1, -1, channels, -1, wide.shape[-1]))
+        return wide.gather(4, columns[:, :, None, None, :].expand(-1, -1, channels, side, -1))
 
     def fork(self) -> Batches:
         """Return a copy with generators of its own, in the same state."""
         copy = object.__new__(Batches)
         copy.__dict__.update(self.__dict__)
-        copy.orders = [torch.Generator().set_state(order.get_state()) for order in self.orders]
+        for name in ("orders", "moves"):
+            setattr(copy, name, [torch.Generator().set_state(g.get_state()) for g in getattr(self, name)])
         return copy
 
 
@@ -146,10 +183,10 @@ def evaluate(
     model.eval()
     loss = torch.zeros(model.members, dtype=inputs.dtype, device=inputs.device)
     wrong = torch.zeros_like(loss)
-    for part, answer in zip(inputs.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-        shown = part.expand(model.members, *part.shape)
+    for start in range(0, len(labels), EVALUATION_BATCH):
+        part, answer = inputs[start : start + EVALUATION_BATCH], labels[start : start + EVALUATION_BATCH]
         answers = answer.expand(model.members, -1)
-        logits = model(shown)
+        logits = model(part.expand(model.members, *part.shape))
         loss += cross_entropy(logits, answers) * len(answer)
         wrong += (logits.argmax(-1) != answers).sum(-1)
     model.train()
@@ -163,4 +200,5 @@ TASKS: dict[str, Vision] = {
     "mnist1d": _MNIST1D,
     "fashion": _FASHION,
     "fashion_full": replace(_FASHION, name="fashion_full", train_size=4000, image_size=28, epochs=40),
+    "cifar10": Vision("cifar10", "cifar10", train_size=50_000, test_size=10_000, epochs=200, augment=True),
 }

@@ -1,0 +1,128 @@
+"""Claims: the verdict is read off the interval, broken toggles make them fail, and they say what they rest on."""
+
+import json
+import math
+
+import pytest
+import torch
+
+import wdlab.claims as claims
+from wdlab import Decay, Model, Run, Timing
+from wdlab.claims import CLAIMS, SCALES, Claim, Level, Setting
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """A store of the test's own, so that no stored run hides a toggle that is broken on purpose."""
+    from wdlab import data
+
+    data.mnist1d()  # from the shared cache, before it is left
+    monkeypatch.setenv("WDLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def claim(measure=lambda s: [0.2, 0.3, 0.25], control=lambda s: [0.0, 0.01, -0.01], smallest=0.1) -> Claim:
+    levels = {scale: Level(3, smallest) for scale in SCALES}
+    return Claim("id", "statement <b>", "ours", "points", measure, "where it must vanish", control, levels)
+
+
+def test_a_verdict_holds_its_effect_and_its_control() -> None:
+    verdict = claim().check("ci", seed_offset=7)
+    assert verdict.holds and verdict.verdict == "supported" and verdict.control == "vanishes"
+    assert verdict.effect == pytest.approx(0.25) and verdict.low < 0.25 < verdict.high
+    assert verdict.seeds == (7, 8, 9) and verdict.scale == "ci" and verdict.seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [([0.2, 0.3, 0.25], "supported"), ([0.0, 0.01], "not supported"), ([0, 0.5], "inconclusive")],
+)
+def test_each_verdict_can_come_out_for_claim_and_control(measured, verdict) -> None:
+    found = claim(lambda s: measured, lambda s: measured).check()
+    assert found.verdict == verdict and found.holds == (verdict == "supported")
+    words = {"supported": "does not vanish", "not supported": "vanishes", "inconclusive": "inconclusive"}
+    assert found.control == words[verdict]
+
+
+def test_a_diverged_seed_is_never_support() -> None:
+    verdict = claim(lambda s: [0.2, math.nan, 0.25]).check()
+    assert not verdict.holds and verdict.verdict == "inconclusive"
+    assert json.loads(json.dumps(verdict.as_json(), allow_nan=False))["effect"] is None
+
+
+def test_a_verdict_is_json_with_the_names_others_rely_on() -> None:
+    told = json.loads(json.dumps(claim().check().as_json()))
+    names = {"id", "statement", "effect", "low", "high", "seeds", "holds", "control", "seconds", "scale", "versions"}
+    assert names <= set(told) and told["holds"] is True and told["versions"]["torch"] == torch.__version__
+
+
+def test_html_is_escaped() -> None:
+    assert "statement &lt;b&gt;" in claim().check()._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"scale": "dem"}, "did you mean 'demo'"),
+        ({"seeds": 4}, "from 2 to 3"),
+        ({"seeds": 1}, "from 2 to 3"),
+        ({"seed_offset": -1}, "seed_offset=-1"),
+        ({"device": "cudda"}, "device"),
+    ],
+)
+def test_what_is_not_allowed_is_named(arguments, told) -> None:
+    with pytest.raises(ValueError, match=told):
+        claim().check(**arguments)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_every_claim_is_whole(name: str) -> None:
+    found = CLAIMS[name]
+    assert found.id == name and set(found.levels) == set(SCALES)
+    assert found.statement.endswith(".") and found.source and found.unit and found.control_says
+    assert found.measure is not found.control
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("base", [claims.network, claims.signal_resnet, claims.image_resnet])
+def test_every_scale_has_its_runs(base, scale: str) -> None:
+    assert base(scale).steps > 0 and base(scale).decay.strength > 0
+
+
+def small(scale: str) -> Run:
+    """A network on which early decay shows within seconds: many steps at a falling rate, a strong lambda."""
+    return Run(model=Model(width=32), decay=Decay(0.05), steps=150, evaluations=1)
+
+
+NORM = "weight_norm"
+
+
+def early_norm(setting: Setting) -> list[float]:
+    """Never minus first quarter, in weight norm: large whatever the seed, as long as the toggle works."""
+    from wdlab.stats import paired
+    from wdlab.sweeps import sweep
+
+    runs = claims._spread(small(setting.scale), setting.seeds, (claims.EARLY, claims.NEVER))
+    return [-value for value in paired(sweep(runs, jobs=1), "decay.timing", claims.EARLY, claims.NEVER, NORM).values]
+
+
+def test_a_working_toggle_supports_and_a_broken_one_does_not(monkeypatch) -> None:
+    about_norm = claim(early_norm, smallest=0.5)
+    assert about_norm.check().verdict == "supported"
+    monkeypatch.setattr(Timing, "table", lambda self, steps: torch.zeros(steps, dtype=torch.float64))
+    assert about_norm.check().verdict == "not supported"
+
+
+@pytest.mark.parametrize("broken", [torch.zeros, torch.ones])
+@pytest.mark.parametrize("name", ["early-beats-never", "early-needs-lr-decay"])
+def test_the_course_s_claims_fail_when_every_timing_is_the_same(monkeypatch, broken, name: str) -> None:
+    monkeypatch.setattr(claims, "network", small)
+    monkeypatch.setattr(Timing, "table", lambda self, steps: broken(steps, dtype=torch.float64))
+    verdict = CLAIMS[name].check("ci", seeds=2)
+    assert verdict.effect == 0 and not verdict.holds
+
+
+def test_the_convex_control_forgets_and_would_notice_lasting_decay() -> None:
+    never, early, always = (
+        claims.linear_accuracy(0, timing) for timing in (claims.NEVER, claims.EARLY, Timing.always())
+    )
+    assert early == never != always

@@ -1,0 +1,101 @@
+"""Paired effects: against scipy, and the refusal to compare what differs in two things."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as reference
+
+from wdlab import Decay, History, Model, Optimizer, Results, Run, Timing
+from wdlab.stats import Effect, differences, interval, judge, paired
+
+FIRST, NEVER = Timing.first(0.5), Timing.never()
+
+
+def history(run: Run, accuracy: float) -> History:
+    curves = {"lr": 0.1, "weight_decay": 0.0, "train_loss": 1.0, "test_loss": 1.0, "test_error": 1 - accuracy}
+    curves |= {"weight_norm": 2.0, "effective_lr": 0.01}
+    return History(run, (run.steps,), {name: (value,) for name, value in curves.items()})
+
+
+def results(worth: dict[tuple[Timing, int], float], **changes: object) -> Results:
+    runs = {key: Run(decay=Decay(0.01, key[0]), seed=key[1], steps=10) for key in worth}
+    return Results(tuple(history(runs[key], value) for key, value in worth.items()))
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20).filter(lambda x: max(x) - min(x) > 1e-6))
+def test_interval_is_that_of_a_one_sample_t_test(values: list[float]) -> None:
+    found = interval(values)
+    low, high = reference.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert found.low == pytest.approx(low, rel=1e-9, abs=1e-9)
+    assert found.high == pytest.approx(high, rel=1e-9, abs=1e-9)
+
+
+def test_interval_of_one_value_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least two seeds"):
+        interval([1.0])
+
+
+def test_a_diverged_seed_leaves_the_effect_undefined() -> None:
+    found = interval([0.1, math.nan, 0.2])
+    assert math.isnan(found.mean) and judge(found, 0.0) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.1, 0.3, "supported"), (-0.3, 0.0, "not supported"), (0.0, 0.3, "inconclusive"), (0.05, 0.3, "inconclusive")],
+)
+def test_judge_reads_the_whole_interval(low: float, high: float, verdict: str) -> None:
+    assert judge(Effect((low + high) / 2, low, high, ()), 0.05) == verdict
+
+
+def test_paired_pairs_by_seed_whatever_the_order() -> None:
+    worth = {(FIRST, 1): 0.9, (NEVER, 0): 0.5, (FIRST, 0): 0.6, (NEVER, 1): 0.7}
+    assert paired(results(worth), "decay.timing", FIRST, NEVER).values == pytest.approx((0.1, 0.2))
+
+
+def test_paired_is_antisymmetric() -> None:
+    worth = {(FIRST, 1): 0.9, (NEVER, 0): 0.5, (FIRST, 0): 0.6, (NEVER, 1): 0.7}
+    there, back = (paired(results(worth), "decay.timing", *arms) for arms in ((FIRST, NEVER), (NEVER, FIRST)))
+    assert there.mean == pytest.approx(-back.mean) and there.low == pytest.approx(-back.high)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"model": Model(width=7)}, "model.width"),
+        ({"optimizer": Optimizer(lr=0.3)}, "optimizer.lr"),
+        ({"decay": Decay(0.5, NEVER)}, "decay.strength"),
+    ],
+)
+def test_arms_that_differ_in_a_second_thing_are_refused(change: dict[str, object], told: str) -> None:
+    seeds = (0, 1)
+    first = [Run(decay=Decay(0.01, FIRST), seed=seed, steps=10) for seed in seeds]
+    never = [Run(**{"decay": Decay(0.01, NEVER), "seed": seed, "steps": 10, **change}) for seed in seeds]
+    with pytest.raises(ValueError, match=told):
+        paired(Results(tuple(history(run, 0.5) for run in first + never)), "decay.timing", FIRST, NEVER)
+
+
+def test_one_seed_twice_in_an_arm_is_refused() -> None:
+    runs = [Run(decay=Decay(0.01, t), model=Model(width=w), seed=0, steps=10) for t in (FIRST, NEVER) for w in (4, 5)]
+    with pytest.raises(ValueError, match=r"several runs of one seed.*model\.width"):
+        paired(Results(tuple(history(run, 0.5) for run in runs)), "decay.timing", FIRST, NEVER)
+
+
+def test_missing_arm_seed_metric_and_factor_are_named() -> None:
+    some = results({(FIRST, 0): 0.9, (FIRST, 1): 0.9, (NEVER, 0): 0.5})
+    for arguments, told in [
+        (("decay.timing", FIRST, Timing.always()), "in none of the runs"),
+        (("decay.timing", FIRST, NEVER), "different seeds"),
+        (("decay.timing", FIRST, NEVER, "accuracy"), "test_accuracy"),
+        (("decay.timng", FIRST, NEVER), "did you mean 'timing'"),
+    ]:
+        with pytest.raises(ValueError, match=told):
+            paired(some, *arguments)  # type: ignore[arg-type]
+
+
+def test_differences_are_named_to_the_leaf() -> None:
+    a, b = Run(seed=1, optimizer=Optimizer(lr=0.1)), Run(seed=2, optimizer=Optimizer(lr=0.2))
+    assert differences(a, b) == ["optimizer.lr: 0.1 against 0.2", "seed: 1 against 2"]
+    assert differences(a, a) == []

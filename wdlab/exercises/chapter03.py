@@ -1,0 +1,410 @@
+"""Exercises of notebook 03: early weight decay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from torch import Tensor
+
+from wdlab.decay import COUPLINGS, Timing, is_decayed, rates, sgd_
+from wdlab.exercises.harness import Attempt, Case, Exercise, Function, attempt, check
+from wdlab.exercises.report import Report
+from wdlab.figures.drawn import Drawn
+from wdlab.figures.style import COLOURS, name, panels
+from wdlab.stats import interval
+from wdlab.tasks import generator
+
+
+def check_early_dials(dials: object) -> Report:
+    """Check `dials(step, steps, fraction, lr, weight_decay)`: the learning rate and the lambda to use at `step`.
+
+    lambda acts in the first `fraction` of the run and not after it; steps count from 0.
+    """
+    return check(EARLY_DIALS, dials)
+
+
+def check_mask(mask: object) -> Report:
+    """Check `mask(name, tensor)`: whether a parameter decays. Matrices and kernels do, nothing else does."""
+    return check(MASK, mask)
+
+
+def check_paired_effect(effect: object) -> Report:
+    """Check `effect(a, b)`: mean, low and high of a - b over seeds, with Student's t interval at 95%.
+
+    a[i] and b[i] are measured on the same seed.
+    """
+    return check(PAIRED_EFFECT, effect)
+
+
+def check_training_step(step: object) -> Report:
+    """Check `step(w, g, buffer, t, steps, fraction, lr, momentum, weight_decay)`: the new w and the new buffer.
+
+    SGD with momentum and an l2 penalty (decay enters the buffer) that acts in the first `fraction` of the run only.
+    """
+    return check(TRAINING_STEP, step)
+
+
+# The toggle. Fractions and lengths are such that the border falls on a whole step, exactly.
+
+BORDERS: tuple[tuple[int, int, float], ...] = (
+    *((0, 4, 0.5), (1, 4, 0.5), (2, 4, 0.5), (3, 4, 0.5), (1, 8, 0.25), (2, 8, 0.25)),
+    *((0, 4, 0.0), (3, 4, 1.0), (10, 100, 0.75), (74, 100, 0.75), (75, 100, 0.75), (99, 100, 0.75)),
+)
+"""(step, steps, fraction)"""
+
+
+def _on(step: int, steps: int, fraction: float) -> float:
+    return Timing.first(fraction).at(step, steps)
+
+
+def _dials(step: int, steps: int, fraction: float, lr: float, weight_decay: float) -> tuple[float, float]:
+    return lr, weight_decay * _on(step, steps, fraction)
+
+
+def _switched(rule: Function, lr_too: bool = False, decay_too: bool = True) -> Function:
+    """A toggle by another `rule` of (step, steps, fraction), on lambda, on the learning rate, or on both."""
+
+    def wrong(step: int, steps: int, fraction: float, lr: float, weight_decay: float) -> tuple[float, float]:
+        on = float(rule(step, steps, fraction))
+        return lr * (on if lr_too else 1.0), weight_decay * (on if decay_too else 1.0)
+
+    return wrong
+
+
+def _draw_dials(found: Attempt) -> Drawn:
+    """Both dials over all steps of the run of the counter-example: the learner's and the expected ones."""
+    case = dict(found.case)
+    runs = [attempt(found.exercise, found.function, {**case, "step": step}) for step in range(case["steps"])]
+    figure, axes = panels(2, width=4.4, height=2.6)
+    columns: dict[str, list[float]] = {}
+    for index, (panel, title) in enumerate(zip(axes, ("learning rate", "lambda"), strict=True)):
+        expected = [float(run.expected[index]) for run in runs]
+        yours = [float(run.given[index]) if run.given else math.nan for run in runs]
+        panel.step(range(len(runs)), expected, where="mid", color=COLOURS[1], linewidth=5, alpha=0.5, label="expected")
+        panel.plot(yours, "X", color=COLOURS[2], markersize=7 if len(runs) < 20 else 3, label="yours")
+        top = max(0.01, *expected, *(value for value in yours if math.isfinite(value)))
+        panel.set_ylim(-0.1 * top, 1.4 * top)
+        name(panel, title, "step", "")
+        columns |= {f"{title}, expected": expected, f"{title}, yours": yours}
+    axes[1].legend(frameon=False)
+    data = pd.DataFrame(columns)
+    wrong = [run.case["step"] for run in runs if not run.right]
+    alt = f"Both dials over a run of {len(runs)} steps. Yours differ from the expected ones at steps {_spans(wrong)}."
+    return Drawn(figure, alt, data)
+
+
+def _spans(steps: Sequence[int]) -> str:
+    """Whole numbers as spans: 0 to 3, 7."""
+    told, start = [], None
+    for here, after in zip(steps, [*steps[1:], None], strict=True):
+        start = here if start is None else start
+        if after != here + 1:
+            told.append(str(here) if start == here else f"{start} to {here}")
+            start = None
+    return ", ".join(told) or "none"
+
+
+LATE = "late instead of early: decay must act before the border, not after it"
+LONG = "off by one: steps count from 0, so the step at the border no longer decays (use < and not <=)"
+LATE_START = "off by one at the start: step 0 decays too"
+ALWAYS = "no toggle: decay acts at every step"
+
+EARLY_DIALS = Exercise(
+    title="The timing toggle",
+    returns=("lr", "weight_decay"),
+    reference=_dials,
+    cases=[
+        dict(zip(("step", "steps", "fraction"), border, strict=True)) | {"lr": 0.1, "weight_decay": 0.01}
+        for border in BORDERS
+    ],
+    mistakes={
+        LATE: _switched(lambda step, steps, fraction: step >= fraction * steps),
+        LONG: _switched(lambda step, steps, fraction: step <= fraction * steps),
+        LATE_START: _switched(lambda step, steps, fraction: 0 < step < fraction * steps),
+        "one step short: decay ends a step before the border": _switched(
+            lambda step, steps, fraction: step < fraction * steps - 1
+        ),
+        "the learning rate is switched instead of lambda: training itself would stop": _switched(
+            lambda *at: _on(*at), lr_too=True, decay_too=False
+        ),
+        "the learning rate is switched along with lambda: training itself would stop": _switched(
+            lambda *at: _on(*at), lr_too=True
+        ),
+        ALWAYS: _switched(lambda *_: True),
+        "decay never acts": _switched(lambda *_: False),
+        "step is compared with the fraction itself: it counts steps, so compare with fraction x steps": _switched(
+            lambda step, steps, fraction: step < fraction
+        ),
+        "the multiplier is returned in place of lambda": (
+            lambda step, steps, fraction, lr, weight_decay: (lr, _on(step, steps, fraction))
+        ),
+        "the two results in the wrong order: first lr, then lambda": lambda *given: _dials(*given)[::-1],
+    },
+    draw=_draw_dials,
+)
+
+
+# The mask
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    "head.bias": (10,),
+    "head.weight": (10, 64),
+    "norm.weight": (64,),
+    "norm.bias": (64,),
+    "conv.weight": (64, 3, 3, 3),
+    "signal.weight": (64, 40, 5),
+    "downsample.1.weight": (64,),
+    "scale": (),
+}
+"""Parameters as they are met in networks; a BatchNorm inside a Sequential has a number for a name."""
+
+
+def _draw_mask(found: Attempt) -> Drawn:
+    """All parameters, each with the learner's answer and the expected one."""
+    runs = [attempt(found.exercise, found.function, case) for case in found.exercise.cases]
+    labels = [f"{run.case['name']} {tuple(run.case['tensor'].shape)}" for run in runs]
+    expected = [bool(run.expected[0]) for run in runs]
+    yours = [bool(run.given[0]) if run.given else None for run in runs]
+    figure, (axes,) = panels(1, width=6.0, height=0.32 * len(runs) + 0.9)
+    for place, (right, mine) in enumerate(zip(expected, yours, strict=True)):
+        axes.plot(int(right), -place, "o", markersize=13, markerfacecolor="none", markeredgewidth=2, color=COLOURS[1])
+        if mine is not None:
+            axes.plot(int(mine), -place, "X", markersize=8, color=COLOURS[2])
+    axes.set_yticks([-place for place in range(len(runs))], labels)
+    axes.set_xticks([0, 1], ["stays", "decays"])
+    axes.set_xlim(-0.5, 1.5)
+    name(axes, "Circle: expected. Cross: yours.", "", "")
+    data = pd.DataFrame({"parameter": labels, "expected": expected, "yours": yours})
+    wrong = [label for label, right, mine in zip(labels, expected, yours, strict=True) if right != mine]
+    return Drawn(figure, f"Which parameters decay. Yours differs from the expected mask for {'; '.join(wrong)}.", data)
+
+
+MASK = Exercise(
+    title="Which parameters decay",
+    returns=("decays",),
+    reference=lambda name, tensor: is_decayed("weights", name, tensor),
+    cases=[{"name": key, "tensor": torch.ones(shape, dtype=torch.float64)} for key, shape in SHAPES.items()],
+    mistakes={
+        "everything decays, biases and BatchNorm's scales too": lambda name, tensor: True,
+        "nothing decays": lambda name, tensor: False,
+        "BatchNorm's scales decay: they are called weight too, so look at the shape": (
+            lambda name, tensor: name.endswith("weight")
+        ),
+        "BatchNorm's scales decay: not being a bias is not enough, so look at the shape": (
+            lambda name, tensor: not name.endswith("bias")
+        ),
+        "BatchNorm's scales decay where their name does not tell (downsample.1.weight): look at the shape": (
+            lambda name, tensor: name.endswith("weight") and "norm" not in name
+        ),
+        "kernels are left out: a convolution's weight has three or four axes": lambda name, tensor: tensor.ndim == 2,
+        "matrices are left out: only kernels decay": lambda name, tensor: tensor.ndim > 2,
+        "turned around: biases and scales decay, and matrices do not": lambda name, tensor: tensor.ndim < 2,
+        "everything with an axis decays, biases too; a matrix has two or more": lambda name, tensor: tensor.ndim > 0,
+    },
+    draw=_draw_mask,
+)
+
+
+# The interval
+
+
+def _arms() -> list[Case]:
+    pairs: list[Case] = [
+        {"a": _row(0.72, 0.74), "b": _row(0.70, 0.70)},
+        {"a": _row(0.8, 0.7, 0.9), "b": _row(0.7, 0.65, 0.85)},
+    ]
+    for count in (5, 10):
+        draw = generator(0, f"accuracies of {count} seeds")
+        luck, own = (torch.randn(n, count, generator=draw, dtype=torch.float64) for n in (1, 2))
+        b = 0.70 + 0.03 * luck[0] + 0.004 * own[0]
+        pairs.append({"a": _rounded(b + 0.02 + 0.004 * own[1]), "b": _rounded(b)})
+    return pairs
+
+
+def _row(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _rounded(values: Tensor) -> Tensor:
+    return (values * 1000).round() / 1000
+
+
+def _effect(a: Tensor, b: Tensor) -> tuple[float, float, float]:
+    found = interval((a - b).tolist())
+    return found.mean, found.low, found.high
+
+
+def _other_effect(
+    quantile: Function = lambda n: stats.t.ppf(0.975, n - 1), ddof: int = 1, root: bool = True
+) -> Function:
+    """The paired interval with another quantile of n, another divisor of the variance, or without the root of n."""
+
+    def wrong(a: Any, b: Any) -> tuple[float, float, float]:
+        d = np.asarray(a) - np.asarray(b)
+        reach = float(quantile(len(d))) * d.std(ddof=ddof) / (math.sqrt(len(d)) if root else 1.0)
+        return d.mean(), d.mean() - reach, d.mean() + reach
+
+    return wrong
+
+
+def _unpaired(freedom: Function) -> Function:
+    def wrong(a: Any, b: Any) -> tuple[float, float, float]:
+        x, y, n = np.asarray(a), np.asarray(b), len(a)
+        reach = float(freedom(n)) * math.sqrt((x.var(ddof=1) + y.var(ddof=1)) / n)
+        return x.mean() - y.mean(), x.mean() - y.mean() - reach, x.mean() - y.mean() + reach
+
+    return wrong
+
+
+def _draw_effect(found: Attempt) -> Drawn:
+    """The learner's interval and the expected one, with the paired differences they are made of."""
+    rows = {"expected": found.expected, "yours": found.given or found.expected}
+    figure, (axes,) = panels(1, width=6.4, height=2.4)
+    differences = found.case["a"] - found.case["b"]
+    axes.plot(differences, torch.full_like(differences, -2), "|", color=COLOURS[0], markersize=12)
+    told = []
+    for place, (label, (mean, low, high)) in enumerate(zip(rows, map(_floats, rows.values()), strict=True)):
+        axes.plot([low, high], [-place, -place], color=COLOURS[1 + place], linewidth=3)
+        axes.plot(mean, -place, "o", color=COLOURS[1 + place])
+        told.append(f"{label}: {mean:.4f}, from {low:.4f} to {high:.4f}")
+    axes.axvline(0, color="#8c8c8c", linewidth=1)
+    axes.set_yticks([0, -1, -2], ["expected", "yours", "differences"])
+    axes.set_ylim(-2.6, 0.6)
+    name(axes, "Effect with its 95% interval", "a - b", "")
+    data = pd.DataFrame({label: _floats(values) for label, values in rows.items()}, index=["mean", "low", "high"])
+    return Drawn(figure, f"Effects with intervals. {'; '.join(told)}.", data)
+
+
+def _floats(values: Sequence[Tensor]) -> list[float]:
+    return [float(value) for value in values]
+
+
+UNPAIRED = "unpaired: take the differences seed by seed first, so that what a seed does to both arms cancels"
+
+PAIRED_EFFECT = Exercise(
+    title="A paired effect with its interval",
+    returns=("mean", "low", "high"),
+    reference=_effect,
+    cases=_arms(),
+    mistakes={
+        UNPAIRED: _unpaired(lambda n: stats.t.ppf(0.975, 2 * n - 2)),
+        f"{UNPAIRED} (and t has n - 1 degrees of freedom)": _unpaired(lambda n: stats.t.ppf(0.975, n - 1)),
+        f"{UNPAIRED} (and take t in place of 1.96)": _unpaired(lambda n: 1.96),
+        "the standard deviation in place of the standard error: divide by the root of n": _other_effect(root=False),
+        "the normal quantile 1.96: with few seeds Student's t is wider": _other_effect(lambda n: 1.96),
+        "the normal quantile: with few seeds Student's t is wider": _other_effect(lambda n: stats.norm.ppf(0.975)),
+        "the spread is divided by n and not by n - 1 (ddof=1)": _other_effect(ddof=0),
+        "n degrees of freedom: n differences leave n - 1": _other_effect(lambda n: stats.t.ppf(0.975, n)),
+        "a one-sided quantile: 95% between the two ends leave 2.5% on each side": _other_effect(
+            lambda n: stats.t.ppf(0.95, n - 1)
+        ),
+        "the sign: the effect is a minus b": lambda a, b: _effect(b, a),
+        "one standard error in place of the 95% interval: multiply by the quantile of t": _other_effect(lambda n: 1.0),
+    },
+    draw=_draw_effect,
+)
+
+
+# One training step
+
+
+def _training_step(
+    w: Tensor,
+    g: Tensor,
+    buffer: Tensor,
+    t: int,
+    steps: int,
+    fraction: float,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+) -> tuple[Tensor, Tensor]:
+    rate = rates(COUPLINGS["l2"].numbers, weight_decay * _on(t, steps, fraction))
+    sgd_(w, g, buffer, rate, lr, momentum)
+    return w, buffer
+
+
+def _other_step(
+    rule: Function = lambda t, steps, fraction: _on(t, steps, fraction),
+    on_decay: bool = True,
+    on_lr: bool = False,
+    on_buffer: bool = False,
+    coupling: str = "l2",
+) -> Function:
+    """The training step with another `rule` for the toggle, or with the toggle in another place."""
+
+    def wrong(
+        w: Tensor,
+        g: Tensor,
+        buffer: Tensor,
+        t: int,
+        steps: int,
+        fraction: float,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+    ) -> tuple[Tensor, Tensor]:
+        on = float(rule(t, steps, fraction))
+        rate = rates(COUPLINGS[coupling].numbers, weight_decay * (on if on_decay else 1.0))
+        sgd_(w, g, buffer, rate, lr * (on if on_lr else 1.0), momentum * (on if on_buffer else 1.0))
+        return w, buffer
+
+    return wrong
+
+
+def _without_momentum(w: Tensor, g: Tensor, buffer: Tensor, t: int, *rest: float) -> tuple[Tensor, Tensor]:
+    steps, fraction, lr, _, weight_decay = rest
+    push = g + weight_decay * _on(t, int(steps), fraction) * w
+    return w - lr * push, push
+
+
+def _step_cases() -> list[Case]:
+    cases: list[Case] = []
+    for t, steps, fraction in (
+        (0, 4, 0.5),
+        (1, 4, 0.5),
+        (2, 4, 0.5),
+        (3, 4, 0.5),
+        (2, 8, 0.25),
+        (3, 4, 1.0),
+        (0, 4, 0.0),
+    ):
+        w, g, buffer = _row(2.0), _row(1.0), _row(3.0)
+        cases.append({"w": w, "g": g, "buffer": buffer, "t": t, "steps": steps, "fraction": fraction} | HYPER)
+    draw = generator(0, "training step")
+    for t in (10, 90):
+        w, g, buffer = (torch.randn(2, 2, generator=draw, dtype=torch.float64).mul(10).round() / 10 for _ in range(3))
+        cases.append({"w": w, "g": g, "buffer": buffer, "t": t, "steps": 100, "fraction": 0.25} | HYPER)
+    return cases
+
+
+HYPER = {"lr": 0.5, "momentum": 0.8, "weight_decay": 0.4}
+
+TRAINING_STEP = Exercise(
+    title="One training step with early decay",
+    returns=("w", "buffer"),
+    reference=_training_step,
+    cases=_step_cases(),
+    mistakes={
+        LATE: _other_step(lambda t, steps, fraction: t >= fraction * steps),
+        LONG: _other_step(lambda t, steps, fraction: t <= fraction * steps),
+        ALWAYS: _other_step(lambda *_: True),
+        "decay never acts": _other_step(lambda *_: False),
+        "the toggle is on the learning rate: it must switch lambda only": _other_step(on_decay=False, on_lr=True),
+        "the toggle is on the learning rate too: it must switch lambda only": _other_step(on_lr=True),
+        "the toggle empties the buffer too: momentum goes on when decay ends": _other_step(on_buffer=True),
+        "decay outside the buffer: that is the decoupled coupling; here decay is part of the gradient": _other_step(
+            coupling="decoupled"
+        ),
+        "momentum is missing: the buffer keeps momentum times what it held": _without_momentum,
+        "the two results in the wrong order: first w, then the buffer": lambda *given: _training_step(*given)[::-1],
+    },
+)
+
+EXERCISES = (EARLY_DIALS, MASK, PAIRED_EFFECT, TRAINING_STEP)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -297,7 +298,8 @@ def test_lr0_is_the_first_lr_though_a_warmup_divides_it_at_once(wrap: Callable[[
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
     assert optimizer.param_groups[0]["lr0"] == 0.5
     optimizer.add_param_group({"params": parameters([(2,)]), "lr": 0.2})
-    assert optimizer.param_groups[1]["lr0"] == 0.2
+    optimizer.add_param_group({"params": parameters([(2,)]), "lr": 0.2, "initial_lr": 0.4})  # a run taken up again
+    assert [group["lr0"] for group in optimizer.param_groups] == [0.5, 0.2, 0.4]
 
 
 @pytest.mark.parametrize(("kind", "coupling"), [pair for pair in EVERY if pair[1] != "own_buffers"])
@@ -457,6 +459,19 @@ def test_a_coupling_may_change_on_the_way() -> None:
             optimizer.step()
 
 
+def test_buffers_of_the_penalty_fall_silent_when_the_coupling_changes() -> None:
+    def run(forget: bool) -> list[Tensor]:
+        params = parameters()
+        optimizer = Adam(params, weight_decay=0.5, coupling="own_buffers")
+        go(optimizer, params, 0, 5)
+        optimizer.param_groups[0]["coupling"] = "decoupled"
+        for w in params if forget else ():
+            del optimizer.state[w]["s"], optimizer.state[w]["u"]
+        return go(optimizer, params, 5, 10)
+
+    assert same(run(forget=False), run(forget=True))
+
+
 def test_weights_stay_leaves_and_a_step_leaves_no_graph() -> None:
     params = parameters()
     optimizer = Adam(params, weight_decay=0.1)
@@ -500,6 +515,7 @@ SAVED: dict[str, tuple[Ours, dict[str, Any]]] = {
     "own buffers": (Adam, {"coupling": "own_buffers", "timing": Timing.first(0.7), "steps": 30, "eps": 1e-3}),
     "scaled": (Adam, {"coupling": "adaptive", "scaling": "gradient_norm", "betas": (0.8, 0.9)}),
     "lr/lr0": (SGD, {"coupling": "decoupled", "scaling": "lr/lr0", "timing": Timing.after(0.5), "steps": 30}),
+    "numpy's numbers": (Adam, {"lr": np.float64(0.02), "timing": Timing.first(np.float64(0.5)), "steps": 30}),
     "tensors": (Adam, {"lr": torch.tensor(0.02, dtype=torch.float64), "timing": Timing.always()}),
 }
 

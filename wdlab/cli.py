@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         status: int = options.act(options)
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         print(f"wdlab {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import torch
 from torch import Tensor
@@ -333,10 +333,9 @@ class Adam(_DecayOptimizer):
 
 
 def _strength(group: Group) -> Scalar:
-    """Lambda times the multiplier of this step, asked for once in a group; a plain 0.0 outside a window."""
-    timing, strength = group["timing"], group["weight_decay"]
-    multiplier = 1.0 if timing is None else timing.at(group["steps_done"], group["steps"])
-    return strength * multiplier if multiplier else 0.0
+    """Lambda times the multiplier of this step, for which a timing is asked once in a group."""
+    timing, strength = group["timing"], cast(Scalar, group["weight_decay"])
+    return strength if timing is None else strength * timing.at(group["steps_done"], group["steps"])
 
 
 def _buffers(turn: _Turn) -> AdamBuffers:

@@ -70,18 +70,14 @@ device = "auto"
 # %%
 predictions = Predictions()
 PLACES = ["at the same point, by the same path", "at the same point, by different paths", "at different points"]
-predictions.ask("sgd", "Plain SGD: where do l2 and decoupled decay end?", PLACES)
-
-# %%
-predictions.ask("momentum", "SGD with momentum 0.9: where do they end?", PLACES)
-
-# %%
-predictions.ask("adam", "Adam: where do they end?", PLACES)
-
-# %%
 ENDS = ["where it ends without decay", "somewhere between", "where it ends with decay throughout"]
-predictions.ask(
-    "ridge", "Linear regression until nothing moves, decay in the first half only: where does it end?", ENDS
+display(
+    predictions.ask("sgd", "Plain SGD: where do l2 and decoupled decay end?", PLACES),
+    predictions.ask("momentum", "SGD with momentum 0.9: where do they end?", PLACES),
+    predictions.ask("adam", "Adam: where do they end?", PLACES),
+    predictions.ask(
+        "ridge", "Linear regression until nothing moves, decay in the first half only: where does it end?", ENDS
+    ),
 )
 
 # %% [markdown]
@@ -208,7 +204,7 @@ draw.trajectories(problem, adam, marks, "Adam, through wdlab")
 # ## Turn it yourself
 #
 # 1. With **SGD**, try to part the two lines. Which dials can do it?
-# 2. **SGD with momentum**: lower λ. How far apart do the ends stay, measured by what decay does at all?
+# 2. **SGD with momentum**: is there a λ, strong or weak, that brings the two ends together?
 # 3. **Adam** without noise: raise λ until AdamW's resting point leaves the minimum of the loss. Where is the fence?
 # 4. **Adam** with **equal** noise of size 1, then with **unequal** noise. Which of the two brings l2 and AdamW together?
 # 5. Any optimizer, decay in the **first half** only. Where does the path end, and why there?
@@ -247,13 +243,12 @@ adam_claim = check("adam-parts-them")
 adam_claim
 
 # %%
-predictions.reveal("sgd", PLACES[0] if sgd.holds else PLACES[2], f"The largest gap on the way was {-sgd.effect:.1g}.")
-
-# %%
-predictions.reveal("momentum", PLACES[2] if momentum.holds else PLACES[0], f"The mean gap is {momentum.effect:.2f}.")
-
-# %%
-predictions.reveal("adam", PLACES[2] if adam_claim.holds else PLACES[0], f"The mean gap is {adam_claim.effect:.2f}.")
+same, apart = PLACES[0], PLACES[2]
+display(
+    predictions.reveal("sgd", same if sgd.holds else apart, f"The largest gap on the way was {-sgd.effect:.1g}."),
+    predictions.reveal("momentum", apart if momentum.holds else same, f"The mean gap is {momentum.effect:.2f}."),
+    predictions.reveal("adam", apart if adam_claim.holds else same, f"The mean gap is {adam_claim.effect:.2f}."),
+)
 
 # %% [markdown]
 # Where, then, does AdamW rest? Proposition 3 of Loshchilov and Hutter gives a hint: if Adam divides weight i by a

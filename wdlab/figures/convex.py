@@ -31,13 +31,13 @@ def trajectories(
     """
     figure, (axes,) = panels(1, width=7.2, height=4.4)
     figure.set_layout_engine("none")  # a fixed place for everything: quicker to draw, and a live picture never jumps
-    axes.set_position((0.08, 0.11, 0.56, 0.81))
+    axes.set_position((0.085, 0.115, 0.555, 0.80))
     low, high = _view([*paths.values(), *(point.unsqueeze(0) for point in marks.values())])
     _contours(axes, problem, low, high)
     axes.axhline(0, color=FAINT, linewidth=1)
     axes.axvline(0, color=FAINT, linewidth=1)
     for place, (label, path) in enumerate(paths.items()):
-        colour, width = COLOURS[1 + place], max(6.0 - 4.2 * place, 1.2)
+        colour, width = COLOURS[place], max(6.0 - 4.2 * place, 1.2)
         seen = path[: diverges_at(path)]
         axes.plot(seen[:, 0], seen[:, 1], color=colour, linewidth=width, label=label, solid_capstyle="round")
         axes.plot(*seen[-1].tolist(), "o", color=colour, markersize=11 - 4 * place, markeredgecolor="white", zorder=3)
@@ -46,7 +46,7 @@ def trajectories(
         axes.plot(*point.tolist(), shape, markersize=size, label=label, linestyle="none", zorder=4, **hollow)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     name(axes, title or "Paths over the contours of the loss", "weight 1", "weight 2")
-    axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(frameon=False, fontsize=9, labelspacing=1.0, loc="center left", bbox_to_anchor=(1.0, 0.5))
     told = [f"{label} {_ends_at(path)}" for label, path in paths.items()]
     told += [f"{label} is at {_point(point)}" for label, point in marks.items()]
     data = pd.concat([_frame(label, path) for label, path in paths.items()], ignore_index=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wdlab import data
 from wdlab.checks import known, whole
+from wdlab.data.fashion import SIZES
 from wdlab.models import MLP, MemberModel, ResNet, cross_entropy
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Vision:
         for name in ("train_size", "test_size", "batch_size", "image_size", "epochs"):
             whole(name, getattr(self, name), 1)
         whole("batch_size", self.batch_size, 2, self.train_size)
+        if self.source == "fashion" and self.image_size not in SIZES:
+            raise ValueError(f"image_size={self.image_size!r} is not allowed; give 7, 14 or 28 (the original's).")
         if self.augment and self.source == "mnist1d":
             raise ValueError("augment=True is not allowed with source='mnist1d'; it moves and mirrors images.")
 

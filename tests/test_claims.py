@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import wdlab.claims as claims
-from wdlab import Decay, Model, Run, Timing
+from wdlab import Decay, Model, Run, Schedule, Timing
 from wdlab.claims import CLAIMS, SCALES, Claim, Level, Setting
 
 
@@ -121,8 +121,14 @@ def test_the_course_s_claims_fail_when_every_timing_is_the_same(monkeypatch, bro
     assert verdict.effect == 0 and not verdict.holds
 
 
-def test_the_convex_control_forgets_and_would_notice_lasting_decay() -> None:
-    never, early, always = (
-        claims.linear_accuracy(0, timing) for timing in (claims.NEVER, claims.EARLY, Timing.always())
-    )
-    assert early == never != always
+def test_the_convex_control_forgets_under_either_schedule_and_would_notice_lasting_decay() -> None:
+    for schedule in (Schedule(), Schedule("constant")):
+        never, early, always = (
+            claims.linear_accuracy([0, 1], timing, schedule) for timing in (claims.NEVER, claims.EARLY, claims.ALWAYS)
+        )
+        assert torch.equal(early, never) and not torch.equal(never, always)
+
+
+def test_the_convex_control_pairs_by_seed() -> None:
+    both = claims.linear_accuracy([0, 1], claims.NEVER)
+    assert both[1] == claims.linear_accuracy([1], claims.NEVER)[0] != both[0]

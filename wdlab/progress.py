@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 import time
 from typing import Any, Protocol
@@ -51,7 +52,7 @@ class Notebook:
     """An HTML bar under the running cell; at the end it gives way to one line saying how long the work took."""
 
     def __init__(self, total: int, label: str) -> None:
-        self.total, self.label = total, label
+        self.total, self.label = total, html.escape(label)
         self._start = self._shown = time.monotonic()
         self._handle: Any = None
 
@@ -70,20 +71,21 @@ class Notebook:
         if self._handle is not None:
             self._show(f"<small>{self.label}: {time.monotonic() - self._start:.1f} s</small>")
 
-    def _show(self, html: str) -> None:
+    def _show(self, picture: str) -> None:
         from IPython.display import HTML, display
 
         if self._handle is None:
-            self._handle = display(HTML(html), display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(HTML(picture), display_id=True)  # type: ignore[no-untyped-call]
         else:
-            self._handle.update(HTML(html))  # type: ignore[no-untyped-call]
+            self._handle.update(HTML(picture))  # type: ignore[no-untyped-call]
 
 
 def progress(total: int, label: str) -> Progress:
     """Return the progress display that suits where Python runs."""
     if _in_notebook():
         return Notebook(total, label)
-    return Terminal(total, label) if sys.stderr.isatty() else Silent()
+    # Without a console, as under pythonw, there is no standard error at all.
+    return Terminal(total, label) if sys.stderr is not None and sys.stderr.isatty() else Silent()
 
 
 def _in_notebook() -> bool:

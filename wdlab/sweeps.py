@@ -214,9 +214,13 @@ class _Watched:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        self._look()
         self._bar.close()
         self._folder.cleanup()
 
     def _watch(self) -> None:
         while not self._ended.wait(0.1):
-            self._bar.update(self._counter.stat().st_size)
+            self._look()
+
+    def _look(self) -> None:
+        self._bar.update(self._counter.stat().st_size)

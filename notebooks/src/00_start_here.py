@@ -88,7 +88,7 @@ predictions.ask(
 #
 # The weight norm is the length of all weight matrices taken as one long vector. The *effective learning rate* is the
 # learning rate divided by the squared norm of a layer: how far a step turns the weights of a layer that is followed by
-# BatchNorm, for which the scale of the weights does not matter. Notebook 02 takes that sentence apart.
+# BatchNorm, for which the scale of the weights does not matter. A later notebook takes that sentence apart.
 
 # %%
 steps = 100 if scale == "ci" else task.steps
@@ -98,32 +98,31 @@ lab
 
 # %% [markdown]
 # The dial can be turned from code too. This cell makes the runs that the guess was about, one after another, in the
-# same Lab above; when it has ended, compare the four lines.
+# same Lab; when it has ended, compare the four lines.
 
 # %%
-for timing in ("always", "early", "late"):
-    lab.wait()
+errors = {}
+for timing in ("never", "always", "early", "late"):
+    lab.wait()  # the Lab makes one run at a time
     lab.run(timing=timing)
-lab.wait()
-errors = {str(history.run.decay.timing): history.curves["test_error"][-1] for history in lab.histories}
-display(
-    Markdown(
-        "\n".join(["| decay acts | test error |", "|---|---|", *(f"| {k} | {v:.3f} |" for k, v in errors.items())])
-    )
-)
+    lab.wait()
+    errors[timing] = lab.histories[-1].curves["test_error"][-1]
+rows = [f"| {timing} | {error:.3f} |" for timing, error in errors.items()]
+display(Markdown("\n".join(["| decay acts | test error at the end |", "|---|---|", *rows])))
 
 # %% [markdown]
 # ## Was your guess right?
 #
-# The answer is read off the runs above: the gain of *early* over *never* as a share of the gain of *always* over *never*.
+# The answer is read off the runs above: the gain of *early* over *never*, as a share of the gain of *always* over
+# *never*.
 
 # %%
-last = [history.curves["test_error"][-1] for history in lab.histories][-4:]
-never, always, early, late = last
-share = (never - early) / (never - always) if never > always else float("nan")
-verdict = "near the run that always decays" if share > 2 / 3 else "about half-way between"
-verdict = verdict if share > 1 / 3 else "near the run that never decays"
-predictions.reveal("early", verdict, f"Here early decay kept {share:.0%} of the gain of always.")
+gain = errors["never"] - errors["always"]
+share = (errors["never"] - errors["early"]) / gain if gain > 0 else 0.0
+answer = "near the run that always decays" if share > 2 / 3 else "about half-way between"
+answer = answer if share > 1 / 3 else "near the run that never decays"
+because = f"Here early decay kept {share:.0%} of the gain of always."
+predictions.reveal("early", answer, because if gain > 0 else "On this seed even always gained nothing over never.")
 
 # %% [markdown]
 # One network and one seed show a picture, not a finding: the next seed may tell it a little differently. Change

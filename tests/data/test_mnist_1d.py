@@ -162,8 +162,6 @@ def test_two_processes_make_the_same_cache_at_once(cache, names):
         child.stdin.write("go\n")
         child.stdin.flush()
     answers = [child.communicate(timeout=60) for child in children]
-    assert [(child.returncode, error) for child, (_, error) in zip(children, answers, strict=True)] == [
-        (0, "")
-    ] * 2
+    assert [(child.returncode, error) for child, (_, error) in zip(children, answers, strict=True)] == [(0, "")] * 2
     assert answers[0][0] == answers[1][0] != ""
     assert names(cache) == [os.path.join("data", "mnist1d-300-42.safetensors")]

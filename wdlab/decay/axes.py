@@ -47,8 +47,8 @@ def check_scaling(scaling: str, coupling_name: str) -> None:
     known("scaling", scaling, SCALINGS)
     if scaling == "gradient_norm" and coupling(coupling_name).a_v:
         raise ValueError(
-            f"scaling='gradient_norm' is not allowed with coupling={coupling_name!r}, whose decay enters v, of which the "
-            "scaling is made; choose a coupling with a_v = 0, such as 'decoupled'."
+            f"scaling='gradient_norm' is not allowed with coupling={coupling_name!r}, whose decay enters v, of which "
+            "the scaling is made; choose a coupling with a_v = 0, such as 'decoupled'."
         )
 
 

@@ -79,7 +79,7 @@ def sgd_(
 
     buffer <- momentum buffer + g + (a_m + a_own) d,  w <- w - lr (buffer + (a_adapt + a_post) d);
     with Nesterov the first term of the step is g + (a_m + a_own) d + momentum buffer. Without a second moment a
-    separate buffer for the penalty is the same as a shared one (a sum is linear), and dividing by sqrt(v) changes nothing.
+    separate buffer for the penalty is the same as a shared one (a sum is linear), and there is no sqrt(v) to divide by.
 
     Shapes: w, g and buffer alike; each rate and hyperparameter a number or broadcastable against them.
     """

@@ -20,6 +20,8 @@ from wdlab.figures.style import COLOURS, name, panels
 from wdlab.stats import interval
 from wdlab.tasks import generator
 
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
 
 def check_early_dials(dials: object) -> Report:
     """Check `dials(step, steps, fraction, lr, weight_decay)`: the learning rate and the lambda to use at `step`.
@@ -37,7 +39,7 @@ def check_mask(mask: object) -> Report:
 def check_paired_effect(effect: object) -> Report:
     """Check `effect(a, b)`: mean, low and high of a - b over seeds, with Student's t interval at 95%.
 
-    a[i] and b[i] are measured on the same seed.
+    a and b are NumPy arrays; a[i] and b[i] are measured on the same seed.
     """
     return check(PAIRED_EFFECT, effect)
 
@@ -216,8 +218,8 @@ MASK = Exercise(
 
 def _arms() -> list[Case]:
     pairs: list[Case] = [
-        {"a": _row(0.72, 0.74), "b": _row(0.70, 0.70)},
-        {"a": _row(0.8, 0.7, 0.9), "b": _row(0.7, 0.65, 0.85)},
+        {"a": np.array([0.72, 0.74]), "b": np.array([0.70, 0.70])},
+        {"a": np.array([0.8, 0.7, 0.9]), "b": np.array([0.7, 0.65, 0.85])},
     ]
     for count in (5, 10):
         draw = generator(0, f"accuracies of {count} seeds")
@@ -231,11 +233,11 @@ def _row(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _rounded(values: Tensor) -> Tensor:
-    return (values * 1000).round() / 1000
+def _rounded(values: Tensor) -> Numbers:
+    return np.round(values.numpy(), 3)
 
 
-def _effect(a: Tensor, b: Tensor) -> tuple[float, float, float]:
+def _effect(a: Numbers, b: Numbers) -> tuple[float, float, float]:
     found = interval((a - b).tolist())
     return found.mean, found.low, found.high
 
@@ -245,8 +247,8 @@ def _other_effect(
 ) -> Function:
     """The paired interval with another quantile of n, another divisor of the variance, or without the root of n."""
 
-    def wrong(a: Any, b: Any) -> tuple[float, float, float]:
-        d = np.asarray(a) - np.asarray(b)
+    def wrong(a: Numbers, b: Numbers) -> tuple[float, float, float]:
+        d = a - b
         reach = float(quantile(len(d))) * d.std(ddof=ddof) / (math.sqrt(len(d)) if root else 1.0)
         return d.mean(), d.mean() - reach, d.mean() + reach
 
@@ -254,10 +256,10 @@ def _other_effect(
 
 
 def _unpaired(freedom: Function) -> Function:
-    def wrong(a: Any, b: Any) -> tuple[float, float, float]:
-        x, y, n = np.asarray(a), np.asarray(b), len(a)
-        reach = float(freedom(n)) * math.sqrt((x.var(ddof=1) + y.var(ddof=1)) / n)
-        return x.mean() - y.mean(), x.mean() - y.mean() - reach, x.mean() - y.mean() + reach
+    def wrong(a: Numbers, b: Numbers) -> tuple[float, float, float]:
+        mean, n = a.mean() - b.mean(), len(a)
+        reach = float(freedom(n)) * math.sqrt((a.var(ddof=1) + b.var(ddof=1)) / n)
+        return mean, mean - reach, mean + reach
 
     return wrong
 
@@ -267,7 +269,7 @@ def _draw_effect(found: Attempt) -> Drawn:
     rows = {"expected": found.expected, "yours": found.given or found.expected}
     figure, (axes,) = panels(1, width=6.4, height=2.4)
     differences = found.case["a"] - found.case["b"]
-    axes.plot(differences, torch.full_like(differences, -2), "|", color=COLOURS[0], markersize=12)
+    axes.plot(differences, np.full_like(differences, -2), "|", color=COLOURS[0], markersize=12)
     told = []
     for place, (label, (mean, low, high)) in enumerate(zip(rows, map(_floats, rows.values()), strict=True)):
         axes.plot([low, high], [-place, -place], color=COLOURS[1 + place], linewidth=3)

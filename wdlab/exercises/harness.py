@@ -19,7 +19,7 @@ from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, name, panels
 
 Case = Mapping[str, Any]
-"""Arguments by name, in the order of the call: numbers, strings or float64 tensors."""
+"""Arguments by name, in the order of the call: numbers, strings, float64 tensors or NumPy arrays."""
 
 Function = Callable[..., Any]
 
@@ -175,7 +175,7 @@ def draw_values(found: Attempt) -> Drawn:
 
 def say(value: object, digits: int = 4) -> str:
     """Return a value as a learner would write it: 0.5, [1, 2], 'name'."""
-    if isinstance(value, Tensor):
+    if isinstance(value, (Tensor, np.ndarray)):
         value = value.tolist()
     if isinstance(value, list):
         return f"[{', '.join(say(one, digits) for one in value)}]"
@@ -304,6 +304,8 @@ def _kind(value: object) -> str:
 
 
 def _copy(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.copy()
     return value.clone() if isinstance(value, Tensor) else value
 
 
@@ -312,6 +314,8 @@ def _copies(case: Case) -> list[Any]:
 
 
 def _untouched(before: object, after: object) -> bool:
+    if isinstance(before, np.ndarray):
+        return np.array_equal(before, np.asarray(after))
     return torch.equal(before, after) if isinstance(before, Tensor) and isinstance(after, Tensor) else True
 
 

@@ -54,12 +54,12 @@ def figure_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def picture(png: bytes, about: str, width: str = "640px") -> Any:
-    """Return an image widget that shows `png`, at most `width` wide; `about` is what a screen reader calls it."""
-    image = widgets.Image(value=png, format="png", layout=widgets.Layout(width="100%", max_width=width))
-    if image.has_trait("tooltip"):  # ipywidgets 8; 7 has no way to name an image
-        image.tooltip = about
-    return image
+def picture(png: bytes, width: str = "640px") -> Any:
+    """Return an image widget that shows `png`, at most `width` wide; put its text next to it with `unseen`.
+
+    An image widget takes no alt text, and setting its `tooltip` breaks it in the browser (ipywidgets 8.1).
+    """
+    return widgets.Image(value=png, format="png", layout=widgets.Layout(width="100%", max_width=width))
 
 
 def line(text: str, role: str = "") -> str:

@@ -37,9 +37,9 @@ TITLES = {
 """The curves that are shown, from top to bottom, each with its title."""
 
 WIDTH, HEIGHT = 6.8, 5.8  # inches
-FONT = 9.5  # points
+FONT = 10.0  # points
 BOLD, FAINT = 2.4, 1.2  # line widths of the current run and of the earlier ones
-LEFT, RIGHT = 0.085, 0.69  # where the panels begin and end; labels stand to their right
+LEFT, RIGHT = 0.085, 0.675  # where the panels begin and end; labels stand to their right
 ROOM = 25  # characters that fit there
 SPAN: dict[str, Any] = {"facecolor": SHADE, "edgecolor": QUIET, "lw": 0.5}
 QUICK = 110  # dots an inch while a run goes on; at rest the picture is sharper

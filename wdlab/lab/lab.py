@@ -40,7 +40,6 @@ EARLIER = 6
 EVALUATIONS = 40
 WHEN = {"early": "early: first 25%", "late": "late: last 50%"}
 START = "Choose when weight decay acts, then press Run."
-ABOUT = "Curves of test error, weight norm and effective learning rate; the same in words follows"
 
 
 class Lab:
@@ -154,9 +153,7 @@ class Lab:
                 "weight_decay=0 is not allowed in the Lab, whose slider is logarithmic; for a run without decay give "
                 "timing='never'."
             )
-        self._trial(dials)  # whatever a run refuses is refused before a dial moves
-        self._dials = dials
-        self._set_widgets()
+        self._adopt(dials)
 
     @property
     def histories(self) -> tuple[History, ...]:
@@ -191,7 +188,7 @@ class Lab:
         self.clear_button = widgets.Button(description="Clear", icon="eraser")
         self.progress = widgets.IntProgress(min=0, max=self.steps, layout=widgets.Layout(width="auto"))
         self.status = widgets.HTML()
-        self.image = picture(b"", ABOUT, "700px")
+        self.image = picture(b"", "700px")
         self.words = widgets.HTML()
         self._root = self._lay_out()
         self._listen()
@@ -200,10 +197,10 @@ class Lab:
         groups = {
             "timing": [
                 labelled(self.timing, "When does weight decay act?"),
-                labelled(self.window, "Window of decay", "both ends, as parts of the run"),
+                labelled(self.window, "Window of decay", "start and end"),
             ],
             "weight_decay": [labelled(self.weight_decay, "Strength λ", "of weight decay")],
-            "lr": [labelled(self.lr, "Learning rate", "at the start; it falls during the run")],
+            "lr": [labelled(self.lr, "Learning rate", "at the start of the run")],
         }
         dials = [part for name in SHOW if name in self.shown for part in groups[name]]
         buttons = row([self.run_button, self.stop_button, self.clear_button])
@@ -224,19 +221,21 @@ class Lab:
         """Take over what the learner set; touching the window means an own window."""
         if self._following:
             return
-        if change["owner"] is self.window:
-            self._dials = self._dials.turned(window=self.window.value)
-        elif change["owner"] is self.timing:
-            self._dials = self._dials.turned(timing=self.timing.value)
-        elif change["owner"] is self.weight_decay:
-            self._dials = self._dials.turned(weight_decay=_short(self.weight_decay.value))
-        else:
-            self._dials = self._dials.turned(lr=_short(self.lr.value))
-        self._set_widgets()
+        turned = {self.window: "window", self.timing: "timing", self.weight_decay: "weight_decay", self.lr: "lr"}
+        dial, value = turned[change["owner"]], change["new"]
+        self._adopt(self._dials.turned(**{dial: _short(value) if isinstance(value, float) else value}))
         if self.running:
             self._note = "The dials were turned: that counts from the next run on."
         else:
             self._say(f"Next run: {self._dials}.")
+
+    def _adopt(self, dials: Dials) -> None:
+        self._planned = self._trial(dials)  # whatever a run refuses is refused before a dial moves
+        self._dials = dials
+        self._set_widgets()
+        if not self._trials:
+            with self._lock:
+                self._draw()
 
     def _set_widgets(self) -> None:
         """Let every widget show the dials; the window shows when decay acts, whatever the timing is called."""

@@ -167,7 +167,7 @@ class Outcome:
         pairs = [("Your answer", self.said), ("It turned out", f"{self.truth}. {self.because}".strip())]
         pairs += [("Score", self.verdict)] if self.verdict else []
         rows = [f'<tr><th scope="row" style="{LEFT}">{name}</th>{_cell(text)}</tr>' for name, text in pairs]
-        return f"<table><caption {CAPTION}>{escape(self.question)}</caption>{''.join(rows)}</table>"
+        return f"<b>{escape(self.question)}</b><table>{''.join(rows)}</table>"
 
 
 @dataclass(frozen=True)
@@ -218,8 +218,8 @@ class Score:
         names = ("Question", "Your answer", "Sure", "Truth", "Brier score")
         head = "".join(f'<th scope="col" style="{LEFT}">{name}</th>' for name in names)
         body = "".join(f"<tr>{''.join(map(_cell, _row(question)))}</tr>" for question in self.questions)
-        table = f"<caption {CAPTION}>Your predictions</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-        return f"<table>{table}</table>{line(self.words)}"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<b>Your predictions</b>{table}{line(self.words)}"
 
 
 class Predictions:
@@ -272,7 +272,6 @@ class Predictions:
 
 
 LEFT = "text-align:left"
-CAPTION = 'style="text-align:left; font-weight:bold; caption-side:top; color:inherit"'
 
 
 def _cell(text: str) -> str:

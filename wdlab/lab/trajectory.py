@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from wdlab.checks import known, number
 from wdlab.decay import Decay, Timing
 from wdlab.figures.convex import diverges_at, trajectories
-from wdlab.lab.controls import alarm, labelled, line, log_slider, picture, row, stack, unseen
+from wdlab.lab.controls import alarm, bundle, labelled, line, log_slider, picture, row, stack, unseen
 from wdlab.tasks.convex import Quadratic, adamw_rest, descend, gradient_noise, rest
 
 STEPS = 300
@@ -37,8 +37,6 @@ LOSS_REST, PENALTY_REST, ADAMW_REST = (
     "the minimum of loss + penalty",
     "AdamW's resting point",
 )
-VIEW = "application/vnd.jupyter.widget-view+json"
-ABOUT = "Paths of the optimizer over the contours of the loss; the same in words follows"
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,11 @@ class Setting:
         known("coupling", self.coupling, COUPLINGS)
         known("timing", self.timing, TIMINGS)
         known("noise", self.noise, NOISES)
-        number("weight_decay", self.weight_decay, 0)
+        if number("weight_decay", self.weight_decay, 0) == 0:
+            raise ValueError(
+                "weight_decay=0 is not allowed in a Trajectory, whose slider is logarithmic; for no decay give "
+                "timing='never'."
+            )
         number("lr", self.lr, 0, above=True)
 
     def paths(self) -> dict[str, Tensor]:
@@ -136,7 +138,7 @@ class Trajectory:
         self.dials["weight_decay"] = log_slider(0.3, -3, 1)
         self.dials["lr"] = log_slider(0.1, -3, 1)
         self.status, self.words = widgets.HTML(), widgets.HTML()
-        self.image = picture(b"", ABOUT, "720px")
+        self.image = picture(b"", "720px")
         self._set_widgets()
         for dial in self.dials.values():
             dial.observe(self._on_change, "value")
@@ -148,7 +150,11 @@ class Trajectory:
         self._following = True
         try:
             for key, dial in self.dials.items():
-                dial.value = getattr(self.setting, key)
+                value = getattr(self.setting, key)
+                if key in ("weight_decay", "lr"):  # the slider becomes longer where it does not reach
+                    exponent = math.log10(value)
+                    dial.min, dial.max = min(dial.min, math.floor(exponent)), max(dial.max, math.ceil(exponent))
+                dial.value = value
         finally:
             self._following = False
 
@@ -168,15 +174,13 @@ class Trajectory:
         self.data: pd.DataFrame = drawn.data
         self.told = " ".join([*_apart(self.paths), *_from_rest(self.paths, self.marks)])
         self.alt = f"{drawn.alt} {self.told}"
-        self.image.value = drawn.png()
+        self.image.value = self._png = drawn.png()
         self.words.value = unseen(self.alt)
         self.status.value = alarm(self.told) if "diverges" in self.told else line(self.told, role="status")
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         self._root.trajectory = self  # what a cell shows stays alive with its widgets
-        view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
-        png = base64.b64encode(self.image.value).decode("ascii")
-        return {VIEW: view, "image/png": png, "text/plain": self.alt}
+        return bundle(self._root, self._png, self.alt)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

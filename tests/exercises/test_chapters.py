@@ -1,0 +1,380 @@
+"""Every checker against right answers, every typical mistake, stubs, and answers of the wrong kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from wdlab.exercises import Exercise, Report, chapter01, chapter03
+from wdlab.exercises.chapter01 import (
+    check_momentum_step,
+    check_same_rest,
+    check_same_shrink,
+    check_sgd_step,
+    check_torch_lambda,
+)
+from wdlab.exercises.chapter03 import (
+    check_early_dials,
+    check_mask,
+    check_paired_effect,
+    check_training_step,
+)
+
+NUMBERS: dict[Callable[[object], Report], Exercise] = {
+    check_same_shrink: chapter01.SAME_SHRINK,
+    check_same_rest: chapter01.SAME_REST,
+}
+FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
+    check_sgd_step: chapter01.SGD_STEP,
+    check_momentum_step: chapter01.MOMENTUM_STEP,
+    check_torch_lambda: chapter01.TORCH_LAMBDA,
+    check_early_dials: chapter03.EARLY_DIALS,
+    check_mask: chapter03.MASK,
+    check_paired_effect: chapter03.PAIRED_EFFECT,
+    check_training_step: chapter03.TRAINING_STEP,
+}
+CHECKERS = NUMBERS | FUNCTIONS
+EVERY = [pytest.param(checker, id=checker.__name__) for checker in CHECKERS]
+EVERY_FUNCTION = [pytest.param(checker, id=checker.__name__) for checker in FUNCTIONS]
+EVERY_NUMBER = [pytest.param(checker, id=checker.__name__) for checker in NUMBERS]
+
+
+def answer(checker: Callable[[object], Report], function: Callable[..., Any]) -> object:
+    """What a learner would hand in: a function, or the number it gives."""
+    return function() if checker in NUMBERS else function
+
+
+def shown(report: Report) -> str:
+    return f"{report!r}\n{report._repr_html_()}"
+
+
+def test_no_exercise_is_missing_here() -> None:
+    assert {id(one) for one in CHECKERS.values()} == {id(one) for one in (*chapter01.EXERCISES, *chapter03.EXERCISES)}
+
+
+# --- right answers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("checker", EVERY)
+def test_the_reference_passes(checker: Callable[[object], Report]) -> None:
+    report = checker(answer(checker, CHECKERS[checker].reference))
+    assert report.passed is True
+    assert bool(report)
+    assert "correct" in shown(report)
+
+
+def sgd_in_place(w, g, lr, wd):
+    w.mul_(1 - lr * wd)
+    w.sub_(lr * g)
+    return w
+
+
+def sgd_by_numpy(w, g, lr, wd):
+    w, g = w.numpy(), g.numpy()
+    return w - lr * (g + wd * w)
+
+
+def sgd_by_torch(w, g, lr, wd):
+    parameter = torch.nn.Parameter(w)
+    parameter.grad = g
+    torch.optim.SGD([parameter], lr, weight_decay=wd).step()
+    return parameter
+
+
+def momentum_as_a_list(w, g, buffer, lr, momentum, wd):
+    b = buffer * momentum + g
+    return [w - lr * b - lr * wd * w, b]
+
+
+def momentum_in_place(w, g, buffer, lr, momentum, wd):
+    buffer.mul_(momentum).add_(g)
+    w.mul_(1 - lr * wd).sub_(lr * buffer)
+    return w, buffer
+
+
+def momentum_stacked(w, g, buffer, lr, momentum, wd):
+    old = w.clone()
+    b = torch.add(g, buffer, alpha=momentum)
+    return torch.stack([old - lr * (b + wd * old), b])
+
+
+def dials_by_branches(step, steps, fraction, lr, weight_decay):
+    if step < fraction * steps:
+        return lr, weight_decay
+    return lr, 0
+
+
+def dials_by_product(step, steps, fraction, lr, weight_decay):
+    return [lr, weight_decay * (step / steps < fraction)]
+
+
+def dials_by_array(step, steps, fraction, lr, weight_decay):
+    table = np.zeros(steps)
+    table[: round(fraction * steps)] = weight_decay
+    return np.array([lr, table[step]])
+
+
+def effect_by_numpy(a, b):
+    d = a - b
+    reach = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
+    return d.mean(), d.mean() - reach, d.mean() + reach
+
+
+def effect_by_scipy(a, b):
+    found = stats.ttest_rel(a, b)
+    ends = found.confidence_interval(0.95)
+    return (a - b).mean(), ends.low, ends.high
+
+
+def effect_by_lists(a, b):
+    d = [float(x) - float(y) for x, y in zip(a, b, strict=True)]
+    n, mean = len(d), sum(d) / len(d)
+    error = math.sqrt(sum((x - mean) ** 2 for x in d) / (n - 1) / n)
+    return [mean, *stats.t.interval(0.95, n - 1, loc=mean, scale=error)]
+
+
+def step_by_lambda_now(w, g, buffer, t, steps, fraction, lr, momentum, weight_decay):
+    now = weight_decay if t < fraction * steps else 0.0
+    buffer = momentum * buffer + g + now * w
+    return w - lr * buffer, buffer
+
+
+def step_by_torch(w, g, buffer, t, steps, fraction, lr, momentum, weight_decay):
+    parameter = torch.nn.Parameter(w)
+    parameter.grad = g
+    on = float(t / steps < fraction)
+    optimizer = torch.optim.SGD([parameter], lr, momentum=momentum, weight_decay=on * weight_decay)
+    optimizer.state[parameter]["momentum_buffer"] = buffer
+    optimizer.step()
+    return parameter, optimizer.state[parameter]["momentum_buffer"]
+
+
+def step_in_place(w, g, buffer, t, steps, fraction, lr, momentum, weight_decay):
+    if t < fraction * steps:
+        g += weight_decay * w
+    buffer.mul_(momentum).add_(g)
+    w -= lr * buffer
+    return w, buffer
+
+
+RIGHT: list[tuple[Callable[[object], Report], object]] = [
+    (check_same_shrink, 0.25),
+    (check_same_shrink, 1 / 4),
+    (check_same_shrink, torch.tensor(0.25)),
+    (check_same_rest, 0.5),
+    (check_same_rest, np.float32(0.5)),
+    (check_same_rest, [0.05 / (1 - 0.9)]),
+    (check_sgd_step, sgd_in_place),
+    (check_sgd_step, sgd_by_numpy),
+    (check_sgd_step, sgd_by_torch),
+    (check_sgd_step, lambda w, g, lr, wd: [(1 - lr * wd) * w.float() - lr * g.float()][0]),
+    (check_momentum_step, momentum_as_a_list),
+    (check_momentum_step, momentum_in_place),
+    (check_momentum_step, momentum_stacked),
+    (check_torch_lambda, lambda lam, lr: lam / lr),
+    (check_torch_lambda, lambda lam, lr: torch.tensor(lam) * (1 / lr)),
+    (check_torch_lambda, lambda *given: np.divide(*given)),
+    (check_early_dials, dials_by_branches),
+    (check_early_dials, dials_by_product),
+    (check_early_dials, dials_by_array),
+    (check_mask, lambda name, tensor: tensor.ndim >= 2),
+    (check_mask, lambda name, p: int(len(p.shape) > 1)),
+    (check_mask, lambda _, p: torch.tensor(p.dim() not in (0, 1))),
+    (check_paired_effect, effect_by_numpy),
+    (check_paired_effect, effect_by_scipy),
+    (check_paired_effect, effect_by_lists),
+    (check_training_step, step_by_lambda_now),
+    (check_training_step, step_by_torch),
+    (check_training_step, step_in_place),
+]
+
+
+@pytest.mark.parametrize(("checker", "right"), RIGHT)
+def test_right_answers_written_differently_pass(checker: Callable[[object], Report], right: object) -> None:
+    report = checker(right)
+    assert report.passed is True, report
+
+
+def test_three_right_answers_an_exercise() -> None:
+    assert all(sum(checker is one for one, _ in RIGHT) >= 3 for checker in CHECKERS)
+
+
+# --- typical mistakes ---------------------------------------------------------------------------------------
+
+MISTAKES = [
+    pytest.param(checker, label, id=f"{checker.__name__}: {label}")
+    for checker, exercise in CHECKERS.items()
+    for label in exercise.mistakes
+]
+
+
+@pytest.mark.parametrize(("checker", "label"), MISTAKES)
+def test_each_typical_mistake_is_named_and_drawn(checker: Callable[[object], Report], label: str) -> None:
+    report = checker(answer(checker, CHECKERS[checker].mistakes[label]))
+    assert report.passed is False
+    assert not report
+    assert label in report.message
+    assert report.figure is not None
+    assert report.figure.alt.strip()
+    both = shown(report)
+    assert "not yet right" in both
+    assert "not yet done" not in both
+    assert 'alt="' in both
+    assert "data:image/png;base64,iVBOR" in both
+
+
+@pytest.mark.parametrize("checker", EVERY_FUNCTION)
+def test_a_counter_example_says_arguments_yours_and_expected(checker: Callable[[object], Report]) -> None:
+    exercise = CHECKERS[checker]
+    report = checker(next(iter(exercise.mistakes.values())))
+    assert all(f"{name} = " in report.message for name in exercise.cases[0])
+    assert all(f"{name}: yours " in report.message for name in exercise.returns)
+    assert "expected " in report.message
+
+
+def test_the_smallest_counter_example_is_shown() -> None:
+    report = check_sgd_step(lambda w, g, lr, wd: w - lr * g - lr * wd * w + (w.ndim > 1))  # wrong for matrices only
+    assert "1 of 8 cases fail. The smallest: w = [[" in report.message
+    report = check_early_dials(lambda step, steps, fraction, lr, wd: (lr, wd if step <= fraction * steps else 0))
+    assert "The smallest: step = 2, steps = 4, fraction = 0.5" in report.message
+
+
+@pytest.mark.parametrize("checker", EVERY_NUMBER)
+def test_a_number_is_not_given_away(checker: Callable[[object], Report]) -> None:
+    exercise = CHECKERS[checker]
+    right = f"{exercise.reference():.4g}"
+    for wrong in (0.123, -1.0, *(function() for function in exercise.mistakes.values())):
+        report = checker(wrong)
+        assert report.passed is False
+        assert right not in f"{report.message} {report.figure and report.figure.alt}"
+
+
+def test_a_mistake_nobody_thought_of_gets_a_counter_example_and_no_name() -> None:
+    report = check_sgd_step(lambda w, g, lr, wd: w * 0 + 7)
+    assert report.passed is False
+    assert "yours [7]" in report.message
+    assert "well-known mistake" not in report.message
+
+
+# --- not yet done -------------------------------------------------------------------------------------------
+
+
+def raises_not_implemented(*_):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("checker", EVERY)
+@pytest.mark.parametrize("stub", [None, ...])
+def test_an_untouched_name_is_not_yet_done(checker: Callable[[object], Report], stub: object) -> None:
+    report = checker(stub)
+    assert report.passed is None
+    assert not report
+    assert "not yet done" in repr(report)
+    assert "not yet done" in report._repr_html_()
+
+
+@pytest.mark.parametrize("checker", EVERY_FUNCTION)
+@pytest.mark.parametrize("stub", [lambda *_: None, lambda *_: ..., raises_not_implemented])
+def test_an_untouched_stub_is_not_yet_done(checker: Callable[[object], Report], stub: object) -> None:
+    report = checker(stub)
+    assert report.passed is None
+    assert "not yet done" in repr(report)
+
+
+# --- answers of the wrong kind ------------------------------------------------------------------------------
+
+
+def stops(*_):
+    return 1 / 0
+
+
+def leaves(*_):
+    raise SystemExit
+
+
+def recurses(*given):
+    return recurses(*given)
+
+
+class Odd:
+    def __call__(self, *_):
+        return object()
+
+    def __repr__(self):
+        raise ValueError("even saying what this is fails")
+
+
+WRONG_KIND: list[object] = [
+    *(stops, leaves, recurses, Odd(), lambda: 1.0, lambda *_: "a string", lambda *_: {"w": 1}, lambda *_: len),
+    *(lambda *_: math.nan, lambda *_: torch.full((3,), math.nan), lambda *_: torch.ones(7, 5), lambda *_: ()),
+    *(lambda *_: (1, 2), lambda *_: (1, 2, 3), lambda *_: ("a", "b"), lambda *_: [[1, 2], [3]], lambda *_: 1j),
+    *(lambda *_: torch.ones(1, dtype=torch.complex64), lambda *_: torch.eye(2).to_sparse(), lambda *_: math.inf),
+    *(lambda *_: (math.nan, math.nan, math.nan), lambda *_: (math.nan, math.nan), lambda *_: np.array(["x"])),
+    *("a string", [1.0, 2.0], {}, object(), math.nan, math.inf, "0.25", int, torch.nn.Linear(2, 2), 1j),
+]
+
+
+@pytest.mark.parametrize("checker", EVERY)
+@pytest.mark.parametrize("odd", range(len(WRONG_KIND)))
+def test_nothing_is_raised_and_nothing_odd_passes(checker: Callable[[object], Report], odd: int) -> None:
+    report = checker(WRONG_KIND[odd])
+    assert report.passed is False
+    assert report.message.strip()
+    assert "not yet right" in repr(report)
+
+
+SAID = [
+    (check_sgd_step, stops, "your code stops with ZeroDivisionError: division by zero (in the line `return 1 / 0`)"),
+    (check_sgd_step, leaves, "your code stops with SystemExit"),
+    (check_sgd_step, lambda w, g: w, "takes (w, g), and is called with (w, g, lr, weight_decay)"),
+    (check_sgd_step, lambda *_: "w", "a str is returned where a number or a tensor is expected"),
+    (check_sgd_step, lambda *_: torch.ones(7), "w has the shape (7,) where (1,) is expected"),
+    (check_sgd_step, lambda w, *_: w * math.nan, "w is [nan]: it holds NaN"),
+    (check_sgd_step, 3.0, "A function is expected here, and this is a float"),
+    (check_momentum_step, lambda w, *_: w[0], "a Tensor is returned where 2 values are expected: w, buffer"),
+    (check_momentum_step, lambda w, g, b, *_: (w, b, g), "a tuple is returned where 2 values are expected"),
+    (check_same_shrink, "0.25", "A number is expected here, and this is a str"),
+    (check_same_shrink, lambda: 0.25, "A number is expected here, and this is a function"),
+    (check_same_shrink, [0.25, 0.25], "One number is expected here, and this holds 2"),
+    (check_mask, lambda name, tensor: None if tensor.ndim < 2 else True, "it returns nothing"),
+]
+
+
+@pytest.mark.parametrize(("checker", "wrong", "said"), SAID)
+def test_what_happened_is_said_in_plain_words(checker: Callable[[object], Report], wrong: object, said: str) -> None:
+    assert said in checker(wrong).message
+
+
+# --- arguments that are changed -----------------------------------------------------------------------------
+
+
+def test_changing_the_arguments_is_noticed_and_does_no_harm() -> None:
+    before = {
+        key: value.clone() for key, value in chapter01.SGD_STEP.cases[0].items() if isinstance(value, torch.Tensor)
+    }
+    report = check_sgd_step(sgd_in_place)
+    assert report.passed is True
+    assert "it also changes w in place" in report.message
+    assert all(torch.equal(value, chapter01.SGD_STEP.cases[0][key]) for key, value in before.items())
+    assert "in place" not in check_sgd_step(sgd_by_numpy).message
+    assert check_sgd_step(sgd_by_numpy).passed is True
+
+
+def test_changing_without_returning_is_told_apart_from_a_stub() -> None:
+    def forgets_to_return(w, g, lr, wd):
+        w.sub_(lr * (g + wd * w))
+
+    report = check_sgd_step(forgets_to_return)
+    assert report.passed is False
+    assert "changes w but returns nothing: end it with `return ...`" in report.message
+
+
+def test_the_interval_of_the_exercise_is_that_of_the_course() -> None:
+    case = chapter03.PAIRED_EFFECT.cases[-1]
+    assert chapter03.PAIRED_EFFECT.reference(*case.values()) == pytest.approx(effect_by_numpy(*case.values()))

@@ -1,0 +1,468 @@
+from __future__ import annotations
+
+import base64
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
+from ipywidgets import Widget
+
+import wdlab
+from wdlab.lab import Dials, Lab, worker
+from wdlab.lab.controls import PALETTE, VIEW
+from wdlab.lab.curves import BOLD, FAINT
+from wdlab.lab.dials import PRESETS
+from wdlab.lab.lab import EARLIER
+from wdlab.train import Training
+
+SMALL = wdlab.Model(width=4, depth=1)
+FOREVER = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WDLAB_HEADLESS", raising=False)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Lab]]:
+    made: list[Lab] = []
+
+    def make(**options: object) -> Lab:
+        made.append(Lab(**{"model": SMALL, "steps": 8, "device": "cpu", "block": True} | options))
+        return made[-1]
+
+    yield make
+    for lab in made:
+        lab.close()
+    assert running() == []
+
+
+def running() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "wdlab-lab"]
+
+
+def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.005)
+
+
+def visible(lab: Lab, panel: int = 0) -> list:
+    """The run lines of a panel that are shown and hold data."""
+    lines = [line for line in lab.figure.axes[panel].lines[: 2 * len(PALETTE) : 2] if line.get_visible()]
+    return [line for line in lines if len(line.get_xdata())]
+
+
+def shaded(lab: Lab) -> list[tuple[float, float]]:
+    return [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in lab.figure.axes[1].patches]
+
+
+def side_labels(lab: Lab, panel: int = 0) -> list[str]:
+    return [text.get_text() for text in lab.figure.axes[panel].texts if text.get_visible()]
+
+
+# One run
+
+
+def test_a_run_draws_what_it_measured(make) -> None:
+    lab = make()
+    lab.run(timing="early", weight_decay=0.02, lr=0.05)
+    (history,) = lab.histories
+    assert history.steps == tuple(range(9))
+    for panel, name in enumerate(("test_error", "weight_norm", "effective_lr")):
+        (line,) = visible(lab, panel)
+        assert tuple(line.get_ydata()) == history.curves[name]
+        assert list(line.get_xdata()) == [step / 8 for step in history.steps]
+    assert lab.figure.axes[2].get_yscale() == "log"
+    assert f"test error {history.curves['test_error'][-1]:.1%}" in lab.alt
+    assert lab.alt in lab.words.value
+    assert lab.status.value.count("Done: early, λ 0.02, lr 0.05")
+    assert (lab.progress.value, lab.progress.max) == (8, 8)
+
+
+def test_a_run_equals_the_librarys_own(make) -> None:
+    lab = make(seed=3)
+    lab.run(timing="late", weight_decay=0.1)
+    training = Training([lab.histories[0].run], "cpu")
+    training.advance(8)
+    assert lab.histories == tuple(training.histories())
+
+
+def test_the_buttons_run_and_return_at_once(make) -> None:
+    lab = make(steps=FOREVER, block=False)
+    start = time.monotonic()
+    lab.run_button.click()
+    assert time.monotonic() - start < 0.5
+    assert lab.running
+    assert not lab.stop_button.disabled
+    until(lambda: visible(lab))
+    start = time.monotonic()
+    lab.stop_button.click()
+    assert time.monotonic() - start < 0.5
+    assert lab.wait(20)
+    assert not lab.running
+    assert lab.stop_button.disabled
+    assert f"Stopped at step {lab.progress.value} of {FOREVER}" in lab.status.value
+
+
+def test_stop_acts_within_a_step(make, monkeypatch) -> None:
+    seen = []
+
+    class Stopping(Training):
+        def advance(self, steps: int = 1) -> None:
+            super().advance(steps)
+            seen.append(self.step)
+            if self.step == 5:
+                lab.stop_button.click()
+
+    monkeypatch.setattr(worker, "Training", Stopping)
+    lab = make()
+    lab.run()
+    assert seen == [1, 2, 3, 4, 5]
+    assert lab.histories[0].steps == (0, 1, 2, 3, 4, 5)
+    assert "Stopped at step 5 of 8" in lab.status.value
+
+
+def test_a_stop_before_the_first_step_is_heard(make, monkeypatch) -> None:
+    class Late(Training):
+        def __init__(self, *given: object) -> None:
+            lab.stop()
+            super().__init__(*given)
+
+    monkeypatch.setattr(worker, "Training", Late)
+    lab = make()
+    lab.run()
+    assert lab.histories[0].steps == (0,)
+
+
+def test_a_second_run_is_refused_kindly(make) -> None:
+    lab = make(steps=FOREVER, block=False)
+    lab.run_button.click()
+    first = running()
+    lab.run_button.click()
+    assert "One run at a time" in lab.status.value
+    until(lambda: "Step" in lab.status.value)
+    assert "One run at a time" in lab.status.value  # it is not gone with the next frame
+    lab.run(timing="never")
+    assert lab.dials.timing == "always"
+    assert running() == first
+    lab.stop()
+    assert lab.wait(20)
+    lab.run_button.click()
+    until(lambda: len(lab.histories) == 2)
+
+
+def test_the_first_picture_comes_soon_and_pictures_come_at_most_five_a_second(make) -> None:
+    make().run()  # data and caches are warm, as after a notebook's set-up cell
+    lab = make(model=wdlab.Model(), steps=FOREVER, block=False)
+    frames = []
+    lab.image.observe(lambda _: frames.append((time.monotonic(), len(visible(lab)))), "value")
+    start = time.monotonic()
+    lab.run_button.click()
+    until(lambda: len(frames) > 2)
+    time.sleep(0.7)
+    lab.stop()
+    lab.wait()
+    spent = time.monotonic() - start
+    first_with_data = next(at for at, lines in frames if lines) - start
+    assert first_with_data < 3.0  # 1 s on a machine with nothing else to do
+    assert len(frames) <= 5 * spent + 1
+
+
+def test_an_exception_is_shown_escaped_and_the_lab_lives_on(make, monkeypatch) -> None:
+    class Broken(Training):
+        def advance(self, steps: int = 1) -> None:
+            raise RuntimeError("no <b>luck</b>")
+
+    lab = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "Training", Broken)
+        with pytest.raises(RuntimeError, match="no <b>luck"):
+            lab.run()
+    assert "RuntimeError: no &lt;b&gt;luck&lt;/b&gt;" in lab.status.value
+    lab.run()
+    assert "Done" in lab.status.value
+
+
+def test_an_exception_in_a_live_notebook_is_shown_and_not_raised(make, monkeypatch) -> None:
+    monkeypatch.setattr(worker, "Training", lambda *_: 1 / 0)
+    lab = make(block=False)
+    lab.run()
+    lab.wait()
+    assert "ZeroDivisionError: division by zero" in lab.status.value
+    assert lab.histories == ()
+
+
+def test_divergence_ends_the_run_and_is_said(make) -> None:
+    lab = make(steps=3000, model=wdlab.Model(width=4, depth=2, norm=False))
+    lab.run(lr=1e30)
+    assert lab.histories[0].diverged_at is not None
+    assert lab.histories[0].steps[-1] < 3000
+    assert f"Diverged at step {lab.histories[0].diverged_at}" in lab.status.value
+    assert "diverged" in lab.alt
+
+
+# Dials
+
+
+@pytest.mark.parametrize(("timing", "preset"), PRESETS.items())
+def test_the_toggle_sets_the_window_the_run_and_the_shading(make, timing: str, preset: wdlab.Timing) -> None:
+    lab = make()
+    lab.timing.value = timing
+    assert lab.window.value == (preset.start, preset.stop)
+    expected = [(preset.start, preset.stop)] if timing != "never" else []
+    assert shaded(lab) == expected  # seen before the run ...
+    lab.run()
+    assert shaded(lab) == expected  # ... and in it
+    assert lab.histories[0].run.decay.timing == preset
+
+
+def test_the_window_slider_turns_the_timing_and_the_actual_decay(make) -> None:
+    lab = make()
+    norms = []
+    for window in ((0.0, 0.5), (0.5, 1.0)):
+        lab.window.value = window
+        assert lab.timing.value == "own window"
+        lab.run_button.click()
+        lab.wait()
+        history = lab.histories[-1]
+        assert history.run.decay.timing == wdlab.Timing.window(*window)
+        decayed = [
+            step for step, decay in zip(history.steps[:-1], history.curves["weight_decay"], strict=False) if decay
+        ]
+        assert decayed == list(range(int(window[0] * 8), int(window[1] * 8)))
+        assert shaded(lab) == [window]
+        norms.append(history.curves["weight_norm"])
+    assert norms[0] != norms[1]
+
+
+def test_the_own_window_is_remembered(make) -> None:
+    lab = make()
+    lab.window.value = (0.1, 0.3)
+    lab.timing.value = "late"
+    assert lab.window.value == (0.5, 1.0)
+    lab.timing.value = "own window"
+    assert lab.window.value == (0.1, 0.3)
+
+
+def test_every_timing_and_dial_changes_the_weights(make) -> None:
+    lab = make(steps=16)
+    settings = [{"timing": name} for name in PRESETS] + [{"window": (0.25, 0.5)}]
+    settings += [{"timing": "always", "weight_decay": 0.1}, {"timing": "always", "lr": 0.2}, {"seed": 1}]
+    norms = set()
+    for dials in settings:
+        lab.run(**dials)
+        norms.add(lab.histories[-1].curves["weight_norm"][-1])
+    assert len(norms) == len(settings)
+
+
+def test_sliders_turn_lambda_and_lr(make) -> None:
+    lab = make()
+    lab.weight_decay.value, lab.lr.value = 10**-2.75, 10**-0.25
+    assert (lab.dials.weight_decay, lab.dials.lr) == (0.0018, 0.56)  # as the readouts say
+    lab.run()
+    assert (lab.histories[0].run.decay.strength, lab.histories[0].run.optimizer.lr) == (0.0018, 0.56)
+
+
+def test_dials_given_by_code_move_the_widgets_even_past_their_ends(make) -> None:
+    lab = make()
+    lab.run(timing="late", weight_decay=2.0, lr=0.0005)
+    assert (lab.timing.value, lab.weight_decay.value, lab.lr.value) == ("late", 2.0, 0.0005)
+    assert lab.histories[0].run.decay.strength == 2.0
+
+
+def test_dials_turned_during_a_run_wait_for_the_next(make) -> None:
+    lab = make(steps=FOREVER, block=False)
+    lab.run(timing="early")
+    lab.timing.value = "never"
+    until(lambda: "next run" in lab.status.value)
+    assert lab.histories[0].run.decay.timing == PRESETS["early"]
+    assert shaded(lab) == [(0, 0.25)]
+
+
+@pytest.mark.parametrize("dials", [{"lr": 0}, {"weight_decay": -1}, {"weight_decay": 0}, {"timing": "<i>"}, {"x": 1}])
+def test_bad_values_are_refused_where_the_learner_looks(make, dials: dict[str, object]) -> None:
+    lab = make()
+    with pytest.raises(ValueError, match=r"is not allowed|is unknown"):
+        lab.run(**dials)
+    assert "is not allowed" in lab.status.value or "is unknown" in lab.status.value
+    assert "<i>" not in lab.status.value
+    assert lab.dials == Dials()
+    assert lab.histories == ()
+
+
+@pytest.mark.parametrize(
+    "options", [{"task": "mnist"}, {"show": ["coupling"]}, {"steps": 0}, {"seed": -1}, {"device": "abacus"}]
+)
+def test_a_lab_that_cannot_be_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(options))}="):
+        Lab(**options)
+
+
+def test_only_the_chosen_dials_are_shown(make) -> None:
+    def inside(widget: Widget) -> set[Widget]:
+        return {widget}.union(*(inside(child) for child in getattr(widget, "children", ())))
+
+    lab = make(show=["lr"])
+    assert lab.lr in inside(lab._root)
+    assert not {lab.timing, lab.window, lab.weight_decay} & inside(lab._root)
+    every = make()
+    assert {every.timing, every.window, every.weight_decay, every.lr, every.stop_button} <= inside(every._root)
+
+
+# Earlier runs
+
+
+def test_earlier_runs_stay_faint_labelled_and_capped(make) -> None:
+    lab = make(steps=2)
+    for seed in range(EARLIER + 3):
+        lab.run(seed=seed)
+    assert [history.run.seed for history in lab.histories] == list(range(2, EARLIER + 3))
+    for panel in range(3):
+        lines = visible(lab, panel)
+        assert sorted(line.get_linewidth() for line in lines) == [FAINT] * EARLIER + [BOLD]
+        assert len({line.get_color() for line in lines}) == EARLIER + 1
+    labels = side_labels(lab)
+    assert sorted(label.split("  ")[1] for label in labels) == [f"seed {seed}" for seed in range(2, EARLIER + 3)]
+
+
+def test_a_run_keeps_its_colour(make) -> None:
+    lab = make(steps=2)
+    lab.run(timing="never")
+    (before,) = visible(lab)
+    colour = before.get_color()
+    lab.run(timing="always")
+    same = [line for line in visible(lab) if line.get_color() == colour]
+    assert tuple(same[0].get_ydata()) == lab.histories[0].curves["test_error"]
+    assert same[0].get_linewidth() == FAINT
+
+
+def test_labels_hold_the_last_value(make) -> None:
+    lab = make()
+    lab.run(timing="never")
+    lab.run(timing="early")
+    for history, name in zip(lab.histories, ("never", "early"), strict=True):
+        assert f"{history.curves['test_error'][-1]:.1%}  {name}" in side_labels(lab, 0)
+        assert f"{history.curves['weight_norm'][-1]:.1f}  {name}" in side_labels(lab, 1)
+
+
+def test_clear_takes_earlier_runs_away_but_not_the_one_that_goes_on(make) -> None:
+    lab = make()
+    lab.run()
+    lab.clear_button.click()
+    assert (lab.histories, visible(lab)) == ((), [])
+    lab.run()
+    endless = make(steps=FOREVER, block=False)
+    endless._trials = list(lab._trials)
+    endless.run()
+    until(lambda: len(endless.histories) == 2)
+    endless.clear_button.click()
+    assert len(endless.histories) == 1
+    assert endless.running
+
+
+# Headless, display, and the end
+
+
+def test_headless_runs_block(make, monkeypatch) -> None:
+    monkeypatch.setenv("WDLAB_HEADLESS", "1")
+    lab = make(block=None)
+    lab.run()
+    assert not lab.running
+    assert lab.histories[0].steps[-1] == 8
+    monkeypatch.delenv("WDLAB_HEADLESS")
+    live = make(block=None, steps=FOREVER)
+    live.run()
+    assert live.running
+
+
+def test_a_cell_keeps_view_picture_and_words(make) -> None:
+    lab = make()
+    lab.run()
+    stored = lab._repr_mimebundle_()
+    assert stored[VIEW] == {"version_major": 2, "version_minor": 0, "model_id": lab._root.model_id}
+    assert base64.b64decode(stored["image/png"]) == bytes(lab.image.value)
+    assert bytes(lab.image.value).startswith(b"\x89PNG")
+    assert stored["text/plain"] == lab.alt
+
+
+def test_a_headless_cell_keeps_the_last_picture(make, monkeypatch) -> None:
+    class Handle:
+        def update(self, bundle: dict[str, object], raw: bool) -> None:
+            shown.append(bundle)
+
+    def display(bundle: dict[str, object], **_: object) -> Handle:
+        shown.append(bundle)
+        return Handle()
+
+    shown: list[dict[str, object]] = []
+    monkeypatch.setattr("IPython.display.display", display)
+    lab = make()
+    lab._ipython_display_()
+    lab.run()
+    assert [bundle["text/plain"] for bundle in shown] == [shown[0]["text/plain"], lab.alt]
+    assert shown[0]["image/png"] != shown[1]["image/png"]
+
+
+def test_close_ends_the_run_and_the_widgets(make) -> None:
+    before = len(live_widgets())
+    lab = make(steps=FOREVER, block=False)
+    lab.run()
+    until(lambda: lab.histories)
+    lab.close()
+    assert running() == []
+    assert len(live_widgets()) == before
+    lab.close()  # once more does no harm
+    with pytest.raises(RuntimeError, match="closed"):
+        lab.run()
+
+
+def live_widgets() -> dict:
+    from ipywidgets.widgets import widget
+
+    return getattr(widget, "_instances", None) or Widget.widgets
+
+
+def test_a_forgotten_lab_takes_its_thread_along() -> None:
+    lab = Lab(model=SMALL, steps=FOREVER, device="cpu", block=False)
+    lab.run()
+    assert running()
+    gone = weakref.ref(lab)
+    del lab
+    until(lambda: gc.collect() >= 0 and gone() is None)
+    until(lambda: not running())
+
+
+def test_a_lab_shown_in_a_cell_is_kept_alive(make) -> None:
+    lab = Lab(model=SMALL, steps=8, device="cpu")
+    lab._repr_mimebundle_()
+    kept = weakref.ref(lab)
+    del lab
+    gc.collect()
+    assert kept() is not None
+    kept().close()
+    gc.collect()
+    assert kept() is None
+
+
+SCRIPT = """
+import sys, threading, time
+from wdlab.lab import Lab
+lab = Lab(steps=1000000, device="cpu", block=False)
+lab.run()
+while not lab.histories: time.sleep(0.01)
+assert not any(name.startswith("matplotlib.pyplot") for name in sys.modules), "pyplot"
+"""
+
+
+def test_python_ends_cleanly_in_the_middle_of_a_run() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, env=os.environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

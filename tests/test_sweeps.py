@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joblib.parallel import ThreadingBackend
 
 import wdlab
 from wdlab import Decay, Model, Optimizer, Results, Run, Schedule, Timing, Vision, sweep, sweeps
@@ -255,9 +256,17 @@ def test_a_killed_worker_loses_its_own_batch_alone(kept: Store) -> None:
     assert sweep([WIDTHS[0], doomed], "cpu", jobs=1, store=kept).table["test_error"].notna().all()
 
 
-@pytest.mark.parametrize("backend", ["threading", "multiprocessing"])
+class AllAtOnce(ThreadingBackend):
+    """A backend that hands over all results together, as ray's does."""
+
+    supports_return_generator = False
+
+
+joblib.register_parallel_backend("all at once", AllAtOnce)
+
+
+@pytest.mark.parametrize("backend", ["threading", "all at once"])
 def test_other_backends_of_joblib_serve_too(tmp_path: Path, backend: str) -> None:
-    """multiprocessing, as ray's backend, hands over all results at once, and knows no lambdas."""
     with joblib.parallel_config(backend=backend, n_jobs=2):
         results = sweep(WIDTHS, "cpu", store=Store(tmp_path / "there"))
     assert numbers(results) == numbers(sweep(WIDTHS, "cpu", jobs=1, store=Store(tmp_path / "here")))

@@ -531,14 +531,19 @@ def test_how_often_it_is_tested_changes_nothing_else() -> None:
     assert last["train_loss"][-1] == pytest.approx(sum(first["train_loss"][1:]) / 40), "the mean since the last reading"
 
 
-def test_torch_keeps_its_threads() -> None:
+def test_a_step_uses_its_threads_and_torch_keeps_its_own(monkeypatch) -> None:
+    used: list[int] = []
+    update = Training._update
+    monkeypatch.setattr(Training, "_update", lambda self: (used.append(torch.get_num_threads()), update(self))[1])
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        trained(run(steps=2))
+        for model, threads in ((NET, None), (NET, 2), (Model(width=300, depth=1), None), (Model("resnet", 2, 1), None)):
+            Training([run(model=model, steps=1)], "cpu", threads=threads).advance(1)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+    assert used == [1, 2, 2, 2], "one for a small MLP, else what is asked for, else torch's"
 
 
 class NoReading(TorchDispatchMode):

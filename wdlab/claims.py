@@ -65,7 +65,7 @@ class Outcome:
     verdict: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """What came out of trying a claim; shows itself in a notebook and on a terminal."""
 
@@ -100,7 +100,7 @@ class Verdict:
         told = asdict(self)
         return {key: _finite(value) for key, value in told.items()}
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.line
 
     def _repr_html_(self) -> str:

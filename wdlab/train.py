@@ -25,12 +25,17 @@ from wdlab.tasks import Batches, evaluate, generator
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+NARROW = 256  # widest MLP that trains on one thread
 CURVES = ("lr", "weight_decay", "train_loss", "test_loss", "test_error", "weight_norm", "effective_lr")
 
 
 @dataclass(frozen=True)
 class History:
     """What one run left behind: `curves` by name, each [evaluation], with the `steps` at which they were read.
+
+    After s steps are read: lr and weight_decay (lambda times timing) of the step to come; train_loss, the mean over the
+    batches since the reading before, each before its own step (NaN at step 0); test_loss and test_error; weight_norm of
+    all matrices and kernels; effective_lr, from the lr of the step to come.
 
     `diverged_at` is the first step whose loss was not finite, in training or when tested, or None; from there on the
     member stood still. It is the number of steps taken until then, so it may be as large as the run is long.
@@ -73,13 +78,25 @@ class Training:
     `wdlab.decay.coupling` with its own lr, lambda, timing and coupling. Members never exchange anything; each equals
     the same run trained alone, to rounding.
 
+    A step uses `threads` of the processor, by default one for an MLP that is not wide: its products are done before
+    a second thread is awake. On a busy machine, where it may not wake for a while, waiting for it made every step 15
+    times slower.
+
     Raises ValueError when there are no runs or they cannot be members of one batch.
     """
 
-    def __init__(self, runs: Sequence[Run], device: str = "auto", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        device: str = "auto",
+        dtype: torch.dtype = torch.float32,
+        threads: int | None = None,
+    ) -> None:
         _check_group(runs)
         self.runs = list(runs)
         self.device, self.dtype = pick_device(device), dtype
+        few = runs[0].model.name == "mlp" and runs[0].model.width <= NARROW
+        self.threads = whole("threads", threads or (1 if few else torch.get_num_threads()), 1)
         self.task, self.spec, self.steps = runs[0].task, runs[0].model, runs[0].steps
         self.step = 0
         self._load_data()
@@ -91,7 +108,8 @@ class Training:
         self._loss_sum = torch.zeros(members, dtype=dtype, device=self.device)
         self._loss_steps = 0
         self.rows: list[tuple[int, Tensor]] = []
-        self._record()
+        with _held_to(self.threads):
+            self._record()
 
     # What members share and what each has of its own
 
@@ -148,7 +166,7 @@ class Training:
 
     def advance(self, steps: int = 1) -> None:
         """Train `steps` more steps, at most to the end of the run; evaluate where the runs ask for it."""
-        with _threads(1 if self.spec.name == "mlp" else torch.get_num_threads()):
+        with _held_to(self.threads):
             for _ in range(min(whole("steps", steps, 1), self.steps - self.step)):
                 self._advance()
 
@@ -294,14 +312,9 @@ class Training:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Hold torch to `count` threads.
-
-    The products of a small MLP are done before a second thread is awake, and on a busy machine, where it may not wake
-    for a while, waiting for it made every step 15 times slower.
-    """
+def _held_to(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:

@@ -15,7 +15,7 @@
 #
 # **Under plain SGD, weight decay and an l2 penalty are one and the same thing. Momentum parts them, and so does Adam.**
 #
-# {{badges}} · {{minutes}} minutes on two CPU cores, exercises not counted · no GPU needed
+# {{badges}} · {{minutes}} on two CPU cores, exercises not counted · no GPU needed
 #
 # You will rebuild a picture and a curve. The picture shows the paths of both over a loss in two weights, under three
 # optimizers. The curve shows what early weight decay leaves behind in ridge regression.
@@ -47,8 +47,7 @@ from wdlab import COUPLINGS, Decay, Schedule, Timing
 from wdlab.claims import CLAIMS
 from wdlab.exercises import chapter01
 from wdlab.figures import convex as draw
-from wdlab.lab import Predictions
-from wdlab.lab.trajectory import Trajectory
+from wdlab.lab import Predictions, Trajectory
 from wdlab.tasks import convex
 from wdlab.tasks.convex import Quadratic, descend, rest
 

@@ -120,3 +120,17 @@ def test_members_never_exchange_anything() -> None:
             gradients.append(gradient[[0, 2]])
         assert torch.equal(*losses) and torch.equal(*gradients), make
         assert model.loss_and_gradient(inputs, labels)[1].isnan()
+
+
+def test_the_default_dtype_of_the_user_does_not_change_what_is_drawn() -> None:
+    def drawn() -> torch.Tensor:
+        model = MLP(1, [4, 3, 2])
+        model.initialize([torch.Generator().manual_seed(0)])
+        return model.get_parameter("weight_0").detach().float()
+
+    single = drawn()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(single, drawn())
+    finally:
+        torch.set_default_dtype(torch.float32)

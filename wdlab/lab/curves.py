@@ -10,8 +10,10 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
 from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -54,6 +56,16 @@ class Trial:
     look: int
     history: History | None = None
 
+    @cached_property
+    def spans(self) -> list[tuple[float, float]]:
+        """The parts of the run in which decay acts."""
+        return spans(self.run)
+
+    @cached_property
+    def last_lr(self) -> float:
+        """The last multiplier of the learning rate."""
+        return float(self.run.schedule.table(self.run.steps)[-1])
+
     @property
     def done(self) -> float:
         """The share of the run that is over."""
@@ -72,12 +84,9 @@ class Trial:
 
 def spans(run: Run) -> list[tuple[float, float]]:
     """Return the parts of `run` in which decay acts, as (start, stop) shares, read off the table that training uses."""
-    acts = [bool(on) for on in (run.decay.strength * run.decay.timing.table(run.steps) > 0).tolist()]
-    edges = [
-        step for step in range(run.steps + 1) if (step > 0 and acts[step - 1]) != (step < run.steps and acts[step])
-    ]
-    shares = [edge / run.steps for edge in edges]
-    return list(zip(shares[::2], shares[1::2], strict=True))
+    acts = run.decay.strength * run.decay.timing.table(run.steps) > 0
+    edges = torch.nn.functional.pad(acts.to(torch.int8), (1, 1)).diff().nonzero().flatten()
+    return [(start / run.steps, stop / run.steps) for start, stop in edges.view(-1, 2).tolist()]
 
 
 class Curves:
@@ -99,7 +108,7 @@ class Curves:
     def show(self, trials: Sequence[Trial], planned: Trial) -> None:
         """Draw `trials`, the last of them bold; before there is any, the span in which the `planned` one will decay."""
         current = trials[-1] if trials else planned
-        self._shade(spans(current.run))
+        self._shade(current.spans)
         self._heading.set_text(str(current.dials) if trials else "Press Run to see the curves grow")
         names = labels([trial.dials for trial in trials])
         for panel in self._panels:
@@ -267,13 +276,9 @@ def _norm_limits(norms: Sequence[float], _: Sequence[Trial]) -> tuple[float, flo
 
 def _rate_limits(rates: Sequence[float], trials: Sequence[Trial]) -> tuple[float, float]:
     """Whole decades that also hold what the schedule has still to bring."""
-    ends = [trial.curve("effective_lr")[1][0] * _last_share(trial.run) / 3 for trial in trials if trial.history]
+    ends = [trial.curve("effective_lr")[1][0] * trial.last_lr / 3 for trial in trials if trial.history]
     low, high = min(*rates, *ends), max(rates)
     return 10.0 ** math.floor(math.log10(max(low, 1e-300))), 10.0 ** math.ceil(math.log10(max(1.1 * high, 1e-299)))
-
-
-def _last_share(run: Run) -> float:
-    return float(run.schedule.table(run.steps)[-1])
 
 
 LIMITS = {"test_error": _error_limits, "weight_norm": _norm_limits, "effective_lr": _rate_limits}
@@ -315,19 +320,19 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
 def in_words(trials: Sequence[Trial], planned: Trial) -> str:
     """Return what the picture shows as text, from the measured numbers."""
     if not trials:
-        return f"Three empty panels: test error, weight norm, effective learning rate. {_when(planned.run)}"
+        return f"Three empty panels: test error, weight norm, effective learning rate. {_when(planned)}"
     current = trials[-1]
     said = [
         "Curves of test error, weight norm and effective learning rate over the run.",
-        f"Current run ({current.dials}), {current.done:.0%} done: {_numbers(current)}. {_when(current.run)}",
+        f"Current run ({current.dials}), {current.done:.0%} done: {_numbers(current)}. {_when(current)}",
     ]
     names = labels([trial.dials for trial in trials])
     said += [f"Earlier run {name}: {_numbers(trial)}." for name, trial in zip(names[:-1], trials[:-1], strict=True)]
     return " ".join(said)
 
 
-def _when(run: Run) -> str:
-    shaded = " and ".join(f"{start:.0%} to {stop:.0%}" for start, stop in spans(run))
+def _when(trial: Trial) -> str:
+    shaded = " and ".join(f"{start:.0%} to {stop:.0%}" for start, stop in trial.spans)
     return f"Decay acts from {shaded} of the run, shaded." if shaded else "Decay never acts."
 
 

@@ -94,7 +94,7 @@ def labels(several: Sequence[Dials]) -> list[str]:
     (['never', 'early'], ['lr 0.1', 'lr 0.2'])
     """
     told = [dials.parts() for dials in several]
-    differs = [name for name in told[0] if len(_values(told, name)) > 1] if told else []
+    differs = [field.name for field in fields(Dials) if len(_values(told, field.name)) > 1]
     shown = [", ".join(parts[name] for name in differs or ["timing"] if name in parts) for parts in told]
     return [label or parts["timing"] for label, parts in zip(shown, told, strict=True)]
 

@@ -183,9 +183,9 @@ class Lab:
         self.window = window_slider(*dials.ends)
         self.weight_decay = log_slider(dials.weight_decay, -4, -1)
         self.lr = log_slider(dials.lr, -3, 0)
-        self.run_button = widgets.Button(description="Run", icon="play", button_style="primary")
-        self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
-        self.clear_button = widgets.Button(description="Clear", icon="eraser")
+        self.run_button = _button("Run", icon="play", button_style="primary")
+        self.stop_button = _button("Stop", icon="stop", disabled=True)
+        self.clear_button = _button("Clear", icon="eraser")
         self.progress = widgets.IntProgress(min=0, max=self.steps, layout=widgets.Layout(width="auto"))
         self.status = widgets.HTML()
         self.image = picture(b"", "700px")
@@ -204,8 +204,6 @@ class Lab:
         }
         dials = [part for name in SHOW if name in self.shown for part in groups[name]]
         buttons = row([self.run_button, self.stop_button, self.clear_button])
-        for button in buttons.children:
-            button.layout = widgets.Layout(width="86px")
         left = stack([*dials, buttons, self.progress, self.status], flex="1 1 270px", max_width="700px", min_width="0")
         right = stack([self.image, self.words], flex="3 1 460px", max_width="700px", min_width="0")
         return row([left, right], align_items="flex-start", width="100%")
@@ -230,10 +228,11 @@ class Lab:
             self._say(f"Next run: {self._dials}.")
 
     def _adopt(self, dials: Dials) -> None:
-        self._planned = self._trial(dials)  # whatever a run refuses is refused before a dial moves
-        self._dials = dials
+        planned = self._trial(dials)  # whatever a run refuses is refused before a dial moves
+        new = planned.spans != self._planned.spans
+        self._dials, self._planned = dials, planned
         self._set_widgets()
-        if not self._trials:
+        if new and not self._trials:
             with self._lock:
                 self._draw()
 
@@ -373,6 +372,10 @@ def _tell(me: weakref.ref[Lab], trial: Trial, worker: Worker, history: History |
 def _finish(me: weakref.ref[Lab], trial: Trial, worker: Worker) -> None:
     if (lab := me()) is not None:
         lab._on_end(trial, worker)
+
+
+def _button(name: str, **look: object) -> Any:
+    return widgets.Button(description=name, layout=widgets.Layout(width="86px"), **look)
 
 
 def _result(trial: Trial) -> str:

@@ -170,7 +170,7 @@ class Outcome:
         return f"<b>{escape(self.question)}</b><table>{''.join(rows)}</table>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """All questions at the end, the mean of their scores, and what that number means."""
 
@@ -210,7 +210,7 @@ class Score:
             "closer these two shares, the better you know what you know."
         )
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         told = [f"{q.text} Your answer: {q.said}. Truth: {q.truth or 'not yet known'}." for q in self.questions]
         return "\n".join([*told, self.words])
 

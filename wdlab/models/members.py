@@ -43,7 +43,7 @@ class MemberModel(nn.Module):
         bound = 1 / math.sqrt(self.fan_in(name))
         for values, generator in zip(parameter, generators, strict=True):
             # Drawn in float32 on the CPU whatever the model's type and device, so that both agree on the numbers.
-            drawn = torch.rand(values.shape, generator=generator) * (2 * bound) - bound
+            drawn = torch.rand(values.shape, generator=generator, dtype=torch.float32) * (2 * bound) - bound
             values.copy_(drawn)
 
     def fan_in(self, name: str) -> int:

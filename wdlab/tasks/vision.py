@@ -150,7 +150,9 @@ class Batches:
         order = torch.stack([chosen[torch.randperm(size, generator=order)] for chosen, order in pairs])
         self.order = order.to(self.device)  # once a pass: a copy at every step would make a GPU wait
         if self.task.augment:
-            self.drawn = torch.stack([torch.rand(3, size, generator=move) for move in self.moves], 1).to(self.device)
+            self.drawn = torch.stack(
+                [torch.rand(3, size, generator=move, dtype=torch.float32) for move in self.moves], 1
+            ).to(self.device)
         self.epoch += 1
 
     def augment(self, images: Float[Tensor, "seed batch channel side side"]) -> Tensor:

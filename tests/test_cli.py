@@ -59,7 +59,7 @@ def test_reproduce_only_and_json(two_claims, tmp_path, capsys) -> None:
 )
 def test_wrong_words_are_answered_on_standard_error(two_claims, arguments, told, capsys) -> None:
     assert main(arguments) == 2
-    out, err = capsys.readouterr()
+    err = capsys.readouterr().err
     assert told in err and "Traceback" not in err
 
 
@@ -86,7 +86,8 @@ def test_cache_tells_and_clears(tmp_path, monkeypatch, capsys) -> None:
 
 
 def test_help_needs_no_torch_and_the_module_runs() -> None:
-    code = "import sys; from wdlab.cli import main\ntry: main(['--help'])\nexcept SystemExit: assert 'torch' not in sys.modules"
+    code = "import sys; from wdlab.cli import main\ntry: main(['--help'])\n"
+    code += "except SystemExit: assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).returncode == 0
     told = subprocess.run([sys.executable, "-m", "wdlab", "--help"], capture_output=True, text=True)
     assert told.returncode == 0 and "reproduce" in told.stdout

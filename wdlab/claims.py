@@ -223,7 +223,7 @@ def _gain(base: Run, setting: Setting, a: Timing, b: Timing) -> tuple[float, ...
 
 
 def network(scale: str) -> Run:
-    """Return the run on which chapter 03 rests at `scale`: a BatchNorm MLP on MNIST-1D, ResNet-18 on CIFAR-10 (paper)."""
+    """Return the run chapter 03 rests on at `scale`: a BatchNorm MLP on MNIST-1D, or ResNet-18 on CIFAR-10 (paper)."""
     if scale == "ci":
         return Run(model=Model(width=64), decay=Decay(0.01), steps=15 * TASKS["mnist1d"].epoch)
     if scale == "paper":
@@ -247,7 +247,7 @@ def image_resnet(scale: str) -> Run:
 
 
 def _shortened(run: Run, epochs: int) -> Run:
-    """Return `run` cut to `epochs` passes, its lambda raised so that lambda times steps, what decay does in all, stays."""
+    """Return `run` cut to `epochs` passes, with lambda raised so that lambda times steps stays as it was."""
     steps = epochs * run.task.epoch
     return replace(run, steps=steps, decay=replace(run.decay, strength=run.decay.strength * run.steps / steps))
 
@@ -322,7 +322,7 @@ LOSHCHILOV = "Loshchilov and Hutter 2019, Propositions 1 and 2; the measurement 
 _ALL = (
     Claim(
         "momentum-parts-them",
-        "With momentum, SGD with an l2 penalty and SGD with decoupled decay of the same strength end at different points.",
+        "With momentum, SGD with an l2 penalty and SGD with decoupled decay of the same strength end apart.",
         LOSHCHILOV,
         "of what l2 decay does to the resting point",
         lambda setting: convex.coupling_gap(setting.seeds, momentum=0.9).tolist(),
@@ -332,8 +332,8 @@ _ALL = (
     ),
     Claim(
         "sgd-l2-is-decay",
-        "Under plain SGD an l2 penalty and decoupled decay follow the same path (the gap, with a minus sign, is above a "
-        "rounding error).",
+        "Under plain SGD an l2 penalty and decoupled decay follow the same path (minus the gap between them is above "
+        "minus a rounding error).",
         LOSHCHILOV,
         "minus the gap, of what l2 decay does to the resting point",
         lambda setting: (-convex.path_gap(setting.seeds, momentum=0.0)).tolist(),
@@ -343,8 +343,8 @@ _ALL = (
     ),
     Claim(
         "adam-parts-them",
-        "Under Adam, l2 and decoupled decay of the same strength rest at different points when weights have gradients of "
-        "different sizes.",
+        "Under Adam, l2 and decoupled decay of the same strength rest at different points when weights have gradients "
+        "of different sizes.",
         LOSHCHILOV,
         "of what l2 decay does to the resting point",
         lambda setting: convex.adam_gap(setting.seeds).tolist(),
@@ -354,8 +354,8 @@ _ALL = (
     ),
     Claim(
         "ridge-keeps-no-trace",
-        "Ridge regression trained to convergence keeps no trace of decay in the first half of training (the trace, with a "
-        "minus sign, is above minus one percent of what lasting decay does).",
+        "Ridge regression trained to convergence keeps no trace of decay in the first half of training (minus the trace "
+        "is above minus one percent of what lasting decay does).",
         "after a remark of Golatkar et al. 2019 on convex problems; the measurement is ours",
         "minus the distance from never, of the distance between always and never",
         lambda setting: (-convex.trace_of_early_decay(setting.seeds, steps=4000)).tolist(),
@@ -399,7 +399,7 @@ _ALL = (
         "ours: where the rate stays up the norm grows back after decay ends",
         "test accuracy, gain of early decay under a falling rate minus its gain under a constant one",
         _needs_lr_decay,
-        "a convex model on the same data, trained to convergence under either schedule: nothing to gain, nothing to lose",
+        "a convex model on the same data, trained to convergence under either schedule: nothing to gain or lose",
         _convex_needs_lr_decay,
         _levels(0.01),
     ),

@@ -1,4 +1,4 @@
-"""The command line: `wdlab list | run | reproduce | cache`. Only the standard library is imported before it is needed."""
+"""The command line, `wdlab list | run | reproduce | cache`; nothing beyond the standard library loads before its use."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
-from wdlab import Decay, Model, Run, Schedule, TASKS, Timing, Training, figures, sweep
-from wdlab.claims import CLAIMS, image_resnet, network
+from wdlab import TASKS, Decay, Model, Schedule, Timing, figures, sweep
+from wdlab.claims import CLAIMS, network
 from wdlab.exercises import chapter03
 from wdlab.lab import Lab, Predictions
 from wdlab.stats import paired
@@ -95,10 +95,10 @@ steps, lr, weight_decay = network(scale).steps // 2, 0.1, 0.01
 
 
 def network_by_hand(width=64):
-    block = lambda i, o: [torch.nn.Linear(i, o, bias=False), torch.nn.BatchNorm1d(o), torch.nn.ReLU()]
-    return torch.nn.Sequential(
-        *block(40, width), *block(width, width), *block(width, width), torch.nn.Linear(width, 10)
-    )
+    layers = []
+    for inputs in (40, width, width):
+        layers += [torch.nn.Linear(inputs, width, bias=False), torch.nn.BatchNorm1d(width), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(width, 10))
 
 
 def train_by_hand(start, stop, seed=seed_offset):
@@ -393,7 +393,7 @@ def effect(a, b):
 def effect(a, b):
     from scipy import stats
 
-    differences = [x - y for x, y in zip(a, b)]
+    differences = [x - y for x, y in zip(a, b, strict=True)]
     n = len(differences)
     mean = sum(differences) / n
     s = (sum((d - mean) ** 2 for d in differences) / (n - 1)) ** 0.5

@@ -354,8 +354,8 @@ _ALL = (
     ),
     Claim(
         "ridge-keeps-no-trace",
-        "Ridge regression trained to convergence keeps no trace of decay in the first half of training (minus the trace "
-        "is above minus one percent of what lasting decay does).",
+        "Ridge regression trained to convergence keeps no trace of decay in the first half of training (minus the "
+        "trace is above minus one percent of what lasting decay does).",
         "after a remark of Golatkar et al. 2019 on convex problems; the measurement is ours",
         "minus the distance from never, of the distance between always and never",
         lambda setting: (-convex.trace_of_early_decay(setting.seeds, steps=4000)).tolist(),

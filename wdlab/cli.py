@@ -1,4 +1,4 @@
-"""The command line, `wdlab list | run | reproduce | cache`; nothing beyond the standard library loads before its use."""
+"""The command line, `wdlab list | run | reproduce | cache`; only the standard library loads before it is needed."""
 
 from __future__ import annotations
 

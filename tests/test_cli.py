@@ -55,6 +55,8 @@ def test_reproduce_only_and_json(two_claims, tmp_path, capsys) -> None:
         (["run", "--task", "mnist"], "did you mean 'mnist1d'"),
         (["run", "--seeds", "0"], "seeds=0"),
         (["run", "--device", "tpu"], "device='tpu'"),
+        (["run", "--device", "cpu:7"], "device='cpu:7' is not there"),
+        (["reproduce", "--json", "no/such/folder/claims.json"], "no/such/folder"),
     ],
 )
 def test_wrong_words_are_answered_on_standard_error(two_claims, arguments, told, capsys) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from wdlab import Decay, History, Model, Optimizer, Results, Run, Timing
+from wdlab import Decay, History, Model, Optimizer, Results, Run, Schedule, Timing
 from wdlab.stats import Effect, differences, interval, judge, paired
 
 FIRST, NEVER = Timing.first(0.5), Timing.never()
@@ -93,6 +93,13 @@ def test_missing_arm_seed_metric_and_factor_are_named() -> None:
     ]:
         with pytest.raises(ValueError, match=told):
             paired(some, *arguments)  # type: ignore[arg-type]
+
+
+def test_a_whole_part_of_a_run_can_be_the_factor() -> None:
+    falling, flat = Schedule(), Schedule("constant")
+    runs = [Run(schedule=schedule, seed=seed, steps=10) for schedule in (falling, flat) for seed in (0, 1)]
+    found = Results(tuple(history(run, 0.5 + 0.1 * (run.schedule == falling)) for run in runs))
+    assert paired(found, "schedule", falling, flat).mean == pytest.approx(0.1)
 
 
 def test_differences_are_named_to_the_leaf() -> None:

@@ -67,7 +67,12 @@ class Outcome:
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """What came out of trying a claim; shows itself in a notebook and on a terminal."""
+    """What came out of trying a claim; shows itself in a notebook and on a terminal.
+
+    It `holds` when it is supported and its control is not: a claim that also holds where it must vanish says nothing.
+    `smallest` is what the interval must lie above; for a claim that nothing is lost it is negative, the largest loss
+    that still counts as none. `seconds` is short where runs came from the store.
+    """
 
     id: str
     statement: str
@@ -109,7 +114,7 @@ class Verdict:
             ("claim", escape(self.statement)),
             ("verdict", f"<b>{self.verdict}</b>"),
             ("effect", f"{_sides(self.effect, self.low, self.high)} {escape(self.unit)}"),
-            ("counts as an effect", f"above {self.smallest:+g}, over {len(self.seeds)} paired seeds"),
+            ("holds when the interval lies", f"above {self.smallest:+g} ({len(self.seeds)} paired seeds)"),
             ("control", escape(self.control_says)),
             ("in the control", f"<b>{self.control}</b>: {_sides(control.effect, control.low, control.high)}"),
         ]
@@ -161,7 +166,7 @@ class Claim:
             low=found.low,
             high=found.high,
             seeds=setting.seeds,
-            holds=found.verdict == "supported",
+            holds=found.verdict == "supported" and control.verdict != "supported",
             verdict=found.verdict,
             control=_control_word(control.verdict),
             control_says=self.control_says,
@@ -209,6 +214,7 @@ def _finite(value: Any) -> Any:
 EARLY, LATE = Timing.first(0.25), Timing.after(0.5)
 NEVER, ALWAYS = Timing.never(), Timing.always()
 CONSTANT = Schedule("constant")
+CONVEX = replace(TASKS["mnist1d"], name="mnist1d_200", train_size=200)
 
 
 def _spread(base: Run, seeds: Sequence[int], timings: Sequence[Timing]) -> list[Run]:
@@ -223,11 +229,12 @@ def _gain(base: Run, setting: Setting, a: Timing, b: Timing) -> tuple[float, ...
 
 
 def network(scale: str) -> Run:
-    """Return the run chapter 03 rests on at `scale`: a BatchNorm MLP on MNIST-1D, or ResNet-18 on CIFAR-10 (paper)."""
+    """Return the run chapter 03 rests on: a BatchNorm MLP on MNIST-1D, at `scale` paper ResNet-18 on CIFAR-10."""
     if scale == "ci":
         return Run(model=Model(width=64), decay=Decay(0.01), steps=15 * TASKS["mnist1d"].epoch)
     if scale == "paper":
-        # lr times 0.97 each of 200 epochs; our reading of the set-up, the paper's own hyperparameters are not public.
+        # lr 0.1 times 0.97 an epoch for 200 epochs and lambda 5e-4: remembered of Golatkar et al., not read; the list
+        # in the appendix of Bjorck et al. could not be seen. Here the rate falls at every step, not once an epoch.
         resnet18 = Model("resnet", width=64, depth=4, blocks=2)
         return Run(TASKS["cifar10"], resnet18, schedule=Schedule(final=0.97**200), decay=Decay(5e-4, mask="everything"))
     return Run(model=Model(width=100 if scale == "demo" else 256), decay=Decay(0.01))
@@ -252,60 +259,44 @@ def _shortened(run: Run, epochs: int) -> Run:
     return replace(run, steps=steps, decay=replace(run.decay, strength=run.decay.strength * run.steps / steps))
 
 
-def _early_beats_never(setting: Setting) -> Sequence[float]:
-    return _gain(network(setting.scale), setting, EARLY, NEVER)
-
-
-def _convex_gain(seeds: Sequence[int], schedule: Schedule = CONSTANT) -> list[float]:
+def _convex_gain(setting: Setting) -> Sequence[float]:
     """Return the gain in test accuracy of early decay over never for a convex model: a linear classifier."""
-    return (linear_accuracy(seeds, EARLY, schedule) - linear_accuracy(seeds, NEVER, schedule)).tolist()
+    return (linear_accuracy(setting.seeds, EARLY) - linear_accuracy(setting.seeds, NEVER)).tolist()
 
 
 def linear_accuracy(
-    seeds: Sequence[int], timing: Timing, schedule: Schedule = CONSTANT, strength: float = 0.1, steps: int = 4000
+    seeds: Sequence[int], timing: Timing, strength: float = 0.1, steps: int = 4000
 ) -> Float[Tensor, " seed"]:
-    """Return the test accuracy of a linear classifier trained by least squares to convergence on each seed's MNIST-1D.
+    """Return the test accuracy of a linear classifier trained by least squares to convergence on 200 signals a seed.
 
-    The problem is convex: L(W) = mean |x'W - onehot(y)|^2 / 2, descended with momentum on the whole training set.
+    The problem is convex: L(W) = mean |x'W - onehot(y)|^2 / 2, descended with momentum on the whole training set. The
+    set is so small that lasting decay helps: were the model to remember early decay, it would show.
     """
-    task = TASKS["mnist1d"]
-    arrays = task.arrays()
+    arrays = CONVEX.arrays()
     inputs, labels = arrays.inputs.double(), arrays.labels
-    chosen = torch.stack(Batches(task, seeds, len(labels)).sets)
+    chosen = torch.stack(Batches(CONVEX, seeds, len(labels)).sets)
     x, answers = inputs[chosen], torch.nn.functional.one_hot(labels[chosen], arrays.classes).double()
-    curvature, pull = x.mT @ x / task.train_size, answers.mT @ x / task.train_size
-    lr = schedule.table(steps) / float(torch.linalg.eigvalsh(curvature).max())
+    curvature, pull = x.mT @ x / CONVEX.train_size, answers.mT @ x / CONVEX.train_size
+    lr = 1 / float(torch.linalg.eigvalsh(curvature).max())
     problem = convex.Quadratic(curvature.unsqueeze(1), pull)
     w = convex.descend(problem, Decay(strength, timing), steps, lr=lr, momentum=0.95)[-1]
-    guessed = (inputs[: task.test_size] @ w.mT).argmax(-1)
-    return (guessed == labels[: task.test_size]).double().mean(-1)
+    guessed = (inputs[: CONVEX.test_size] @ w.mT).argmax(-1)
+    return (guessed == labels[: CONVEX.test_size]).double().mean(-1)
 
 
-def _early_matches_always(setting: Setting) -> Sequence[float]:
-    return _gain(network(setting.scale), setting, EARLY, ALWAYS)
+def _norm_saved(setting: Setting, schedule: Schedule) -> Sequence[float]:
+    """Return by what share the final weight norm of early decay is below that of never, under one lr schedule."""
+    runs = _spread(replace(network(setting.scale), schedule=schedule), setting.seeds, (EARLY, NEVER))
+    norms = sweep(runs, device=setting.device).table["weight_norm"].tolist()
+    return [1 - early / never for early, never in zip(norms[::2], norms[1::2], strict=True)]
 
 
-def _never_matches_always(setting: Setting) -> Sequence[float]:
-    return _gain(network(setting.scale), setting, NEVER, ALWAYS)
+def _norm_stays_small(setting: Setting) -> Sequence[float]:
+    return _norm_saved(setting, network(setting.scale).schedule)
 
 
-def _never_matches_late(setting: Setting) -> Sequence[float]:
-    return _gain(network(setting.scale), setting, NEVER, LATE)
-
-
-def _schedules_part(setting: Setting, first: Schedule, second: Schedule) -> Sequence[float]:
-    """Return how much larger the gain of early decay over never is under one lr schedule than under another."""
-    gains = [_gain(replace(network(setting.scale), schedule=s), setting, EARLY, NEVER) for s in (first, second)]
-    return [a - b for a, b in zip(*gains, strict=True)]
-
-
-def _needs_lr_decay(setting: Setting) -> Sequence[float]:
-    return _schedules_part(setting, network(setting.scale).schedule, CONSTANT)
-
-
-def _convex_needs_lr_decay(setting: Setting) -> Sequence[float]:
-    gains = [_convex_gain(setting.seeds, schedule) for schedule in (Schedule(), CONSTANT)]
-    return [a - b for a, b in zip(*gains, strict=True)]
+def _norm_at_constant_lr(setting: Setting) -> Sequence[float]:
+    return _norm_saved(setting, CONSTANT)
 
 
 def _of(base: Callable[[str], Run], a: Timing, b: Timing) -> Measure:
@@ -317,13 +308,14 @@ def _levels(smallest: float, ci: int = 6, demo: int = 10, gpu: int = 20, paper: 
 
 
 GOLATKAR = "Golatkar et al. 2019 (finding); comparison and thresholds are ours"
-LOSHCHILOV = "Loshchilov and Hutter 2019, Propositions 1 and 2; the measurement is ours"
+LOSHCHILOV = "Loshchilov and Hutter 2019, Proposition {}; the measurement is ours"
+OURS = "ours, derived on a quadratic; SGD with decoupled decay is Algorithm 1 of Loshchilov and Hutter 2019"
 
 _ALL = (
     Claim(
         "momentum-parts-them",
         "With momentum, SGD with an l2 penalty and SGD with decoupled decay of the same strength end apart.",
-        LOSHCHILOV,
+        OURS,
         "of what l2 decay does to the resting point",
         lambda setting: convex.coupling_gap(setting.seeds, momentum=0.9).tolist(),
         "plain SGD, momentum 0: there the two are the same method",
@@ -334,7 +326,7 @@ _ALL = (
         "sgd-l2-is-decay",
         "Under plain SGD an l2 penalty and decoupled decay follow the same path (minus the gap between them is above "
         "minus a rounding error).",
-        LOSHCHILOV,
+        LOSHCHILOV.format(1),
         "minus the gap, of what l2 decay does to the resting point",
         lambda setting: (-convex.path_gap(setting.seeds, momentum=0.0)).tolist(),
         "momentum 0.9, decoupled decay made stronger so that both rest at the same point: the paths still part",
@@ -343,12 +335,12 @@ _ALL = (
     ),
     Claim(
         "adam-parts-them",
-        "Under Adam, l2 and decoupled decay of the same strength rest at different points when weights have gradients "
-        "of different sizes.",
-        LOSHCHILOV,
+        "Under Adam, l2 and decoupled decay of the same strength rest at different points when the sizes of the "
+        "gradients differ from weight to weight.",
+        LOSHCHILOV.format(2),
         "of what l2 decay does to the resting point",
         lambda setting: convex.adam_gap(setting.seeds).tolist(),
-        "gradient noise of one size in every weight: Adam then divides the l2 penalty by the same number everywhere",
+        "gradient noise of size 1 in every weight: Adam then divides by about 1, and the two are one method",
         lambda setting: convex.adam_gap(setting.seeds, equal=True).tolist(),
         _levels(0.25, ci=10, demo=20),
     ),
@@ -368,9 +360,9 @@ _ALL = (
         "Weight decay in the first quarter of training alone gives a better network than no decay at all.",
         GOLATKAR,
         "test accuracy, first 25% minus never",
-        _early_beats_never,
-        "a convex model on the same data, trained to convergence: a linear classifier with the same timings",
-        lambda setting: _convex_gain(setting.seeds),
+        _of(network, EARLY, NEVER),
+        "a convex model with the same timings: a linear classifier of 200 MNIST-1D signals, trained to convergence",
+        _convex_gain,
         _levels(0.005),
     ),
     Claim(
@@ -378,9 +370,9 @@ _ALL = (
         "Weight decay in the first quarter of training is as good as decay throughout, to within a point and a half.",
         GOLATKAR,
         "test accuracy, first 25% minus always",
-        _early_matches_always,
+        _of(network, EARLY, ALWAYS),
         "never in place of early: the same test must notice that something is missing",
-        _never_matches_always,
+        _of(network, NEVER, ALWAYS),
         _levels(-0.015),
     ),
     Claim(
@@ -388,20 +380,21 @@ _ALL = (
         "Weight decay that starts half-way does not help: never decaying is as good, to within a point.",
         GOLATKAR,
         "test accuracy, never minus after 50%",
-        _never_matches_late,
+        _of(network, NEVER, LATE),
         "always in place of late: the same test must notice that decay throughout does help",
-        _never_matches_always,
+        _of(network, NEVER, ALWAYS),
         _levels(-0.01),
     ),
     Claim(
-        "early-needs-lr-decay",
-        "Early decay gains more when the learning rate falls during training than when it stays constant.",
-        "ours: where the rate stays up the norm grows back after decay ends",
-        "test accuracy, gain of early decay under a falling rate minus its gain under a constant one",
-        _needs_lr_decay,
-        "a convex model on the same data, trained to convergence under either schedule: nothing to gain or lose",
-        _convex_needs_lr_decay,
-        _levels(0.01),
+        "early-norm-stays-small",
+        "After decay in the first quarter the weight norm is still small at the end, by more than a quarter below that "
+        "of never, although decay is long over.",
+        "Bjorck et al. 2021 (finding); the network, the measure and the quarter are ours",
+        "of never's final weight norm, by which early decay's is smaller",
+        _norm_stays_small,
+        "a learning rate that never falls, under which the norm has time to grow back",
+        _norm_at_constant_lr,
+        _levels(0.25),
     ),
     Claim(
         "early-beats-never-signals",
@@ -409,8 +402,8 @@ _ALL = (
         GOLATKAR,
         "test accuracy, first 25% minus never",
         _of(signal_resnet, EARLY, NEVER),
-        "a convex model on the same data, trained to convergence: a linear classifier with the same timings",
-        lambda setting: _convex_gain(setting.seeds),
+        "a convex model with the same timings: a linear classifier of 200 MNIST-1D signals, trained to convergence",
+        _convex_gain,
         _levels(0.002, ci=6, demo=6, gpu=10),
     ),
     Claim(

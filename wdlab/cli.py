@@ -31,15 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         status: int = options.act(options)
-    except (ValueError, FileNotFoundError) as error:
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except (ValueError, OSError) as error:
         print(f"wdlab {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; what had finished is kept, the same command goes on from there", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
     return status
 
 
@@ -148,6 +148,8 @@ def _reproduce(options: argparse.Namespace) -> int:
     from wdlab.checks import known
     from wdlab.claims import CLAIMS, SCALES
 
+    if options.json is not None:
+        options.json.write_text("[]\n")  # now, so that a folder that is not there is not found out after minutes
     chosen = [CLAIMS[known("only", name, CLAIMS)] for name in options.only or CLAIMS]
     known("scale", options.scale, SCALES)
     print("  ".join(head.ljust(width) for head, width in COLUMNS))
@@ -156,10 +158,10 @@ def _reproduce(options: argparse.Namespace) -> int:
         verdict = claim.check(options.scale, options.seed_offset, options.device)
         verdicts.append(verdict)
         print(_row(verdict), flush=True)
+        if options.json is not None:
+            options.json.write_text(json.dumps([done.as_json() for done in verdicts], indent=2) + "\n")
     for verdict in verdicts:
         print(f"\n{verdict.id}: {verdict.statement}\n  control: {verdict.control_says}")
-    if options.json is not None:
-        options.json.write_text(json.dumps([verdict.as_json() for verdict in verdicts], indent=2) + "\n")
     return 0 if all(verdict.holds for verdict in verdicts) else 1
 
 

@@ -63,7 +63,9 @@ def paired(results: Results, factor: str, a: object, b: object, metric: str = "t
     if set(first) != set(second):
         raise ValueError(f"{factor}: the two arms have different seeds, {sorted(first)} and {sorted(second)}.")
     for seed in first:
-        surplus = [line for line in differences(first[seed], second[seed]) if not line.startswith(f"{factor}:")]
+        surplus = [
+            line for line in differences(first[seed], second[seed]) if not line.startswith((f"{factor}:", f"{factor}."))
+        ]
         if surplus:
             raise ValueError(f"the arms of {factor} differ in more than that: {'; '.join(surplus)}.")
     worth = [{run.seed: value for run, value in arm} for arm in arms]

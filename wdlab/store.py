@@ -7,6 +7,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ class Store:
 
     def path(self, run: Run) -> Path:
         """Return where `run` is, or would be, kept."""
-        told = {"run": describe(run), "device": self.device, "source": source_digest()}
+        made_by = {name: version(name) for name in ("torch", "mnist1d")}
+        told = {"run": describe(run), "device": self.device, "source": source_digest(), **made_by}
         key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"
 

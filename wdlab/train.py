@@ -57,9 +57,10 @@ def pick_device(device: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    known("device", device.split(":")[0], ("auto", "cpu", "cuda", "mps"))
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there[device.split(":")[0]]:
+    kind, _, index = device.partition(":")
+    known("device", kind, ("auto", "cpu", "cuda", "mps"))
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (index and not index.isdecimal()) or int(index or 0) >= there.get(kind, 0):
         raise ValueError(f"device={device!r} is not there; use 'auto' or 'cpu', or install a build of torch for it.")
     return torch.device(device)
 
@@ -200,7 +201,8 @@ class Training:
     def _update(self) -> None:
         """Apply the update rule to the decayed slice of the buffer and to the rest; the diverged stand still."""
         diverged = (self.diverged_at >= 0).unsqueeze(1)
-        self.gradient.masked_fill_(diverged, 0.0)
+        for still in (self.gradient, *self._buffers):
+            still.masked_fill_(diverged, 0.0)
         lr = self.lr_table[self.step].unsqueeze(1).masked_fill(diverged, 0.0)
         if self.runs[0].optimizer.name == "sgd":
             rate = self._rates(self.gradient.square().mean(1, keepdim=True) if self._by_gradient else None)
@@ -271,7 +273,7 @@ class Training:
     def histories(self) -> list[History]:
         """Return what every run has left so far, in the order of the runs."""
         steps = tuple(step for step, _ in self.rows)
-        values = torch.stack([row for _, row in self.rows]).to("cpu", torch.float64)
+        values = torch.stack([row for _, row in self.rows]).cpu().double()  # MPS itself has no float64
         diverged = self.diverged_at.tolist()
         return [
             History(

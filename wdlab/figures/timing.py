@@ -26,7 +26,7 @@ LOGARITHMIC = ("effective_lr", "train_loss")
 def curves(results: Results, shown: Sequence[str] = ("test_error", "weight_norm", "effective_lr")) -> Drawn:
     """Draw the named curves over training, one line a timing: the mean over seeds."""
     table = results.curves
-    mean = table.groupby(["timing", "step"], sort=False)[list(shown)].mean().reset_index()
+    mean = table.groupby(["timing", "step"], sort=False)[list(shown)].mean(skipna=False).reset_index()
     figure, axes = panels(len(shown))
     timings = list(dict.fromkeys(table["timing"]))
     for panel, curve in zip(axes, shown, strict=True):
@@ -40,23 +40,23 @@ def curves(results: Results, shown: Sequence[str] = ("test_error", "weight_norm"
     ends = mean.groupby("timing", sort=False).last()
     told = "; ".join(f"{t}: " + ", ".join(f"{_words(c)} {ends.loc[t, c]:.3g}" for c in shown) for t in timings)
     seeds = table["seed"].nunique()
-    return Drawn(
-        figure, f"Training curves by timing of weight decay, mean over {seeds} seeds. At the end, {told}.", mean
-    )
+    alt = f"Training curves by timing of weight decay, mean over {seeds} seeds. At the end, {told}.{_lost(results)}"
+    return Drawn(figure, alt, mean)
 
 
 def ends(results: Results, metric: str = "test_accuracy", label: str = "test accuracy") -> Drawn:
     """Draw where every run ends, one column a timing and one faint line a seed, with means and 95% intervals."""
     table = results.table
     timings = list(dict.fromkeys(table["timing"]))
-    wide = table.pivot_table(index="seed", columns="timing", values=metric)[timings]
+    wide = table.pivot(index="seed", columns="timing", values=metric)[timings]
     figure, (left, right) = panels(2, width=5)
     _columns(left, wide)
     name(left, f"{label.capitalize()} at the end", "decay acts", label)
-    _columns(right, table.pivot_table(index="seed", columns="timing", values="weight_norm")[timings])
+    _columns(right, table.pivot(index="seed", columns="timing", values="weight_norm")[timings])
     name(right, "Weight norm at the end", "decay acts", "weight norm")
-    told = "; ".join(f"{timing} {wide[timing].mean():.3f}" for timing in timings)
-    return Drawn(figure, f"Mean {label} by timing of weight decay over {len(wide)} seeds: {told}.", wide)
+    told = "; ".join(f"{timing} {wide[timing].mean(skipna=False):.3f}" for timing in timings)
+    alt = f"Mean {label} by timing of weight decay over {len(wide)} seeds: {told}.{_lost(results)}"
+    return Drawn(figure, alt, wide)
 
 
 def _columns(axes: Axes, wide: pd.DataFrame) -> None:
@@ -106,6 +106,12 @@ def _gains(results: Results, side: str, metric: str) -> list[dict[str, Any]]:
         found = interval([worth[t0, seed] - worth[never, seed] for seed in seeds])
         rows.append({"side": side, "t0": t0, "gain": found.mean, "low": found.low, "high": found.high})
     return rows
+
+
+def _lost(results: Results) -> str:
+    """Say how many runs diverged; a mean over seeds that holds one is not drawn."""
+    count = sum(history.diverged_at is not None for history in results.histories)
+    return f" {count} runs diverged; a mean that would hold one is not shown." if count else ""
 
 
 def _words(curve: str) -> str:

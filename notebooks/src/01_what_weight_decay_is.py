@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 01 · What weight decay is
 #
-# **Under plain SGD, weight decay and an l2 penalty are one and the same thing. Momentum parts them, and so does Adam.**
+# **Under plain SGD, weight decay and an l2 penalty are one and the same thing. Under momentum they differ, and under Adam too.**
 #
 # {{badges}} · {{minutes}} on two CPU cores, exercises not counted · no GPU needed
 #
@@ -31,11 +31,12 @@
 # **Before this:** [00 · Start here](00_start_here.ipynb). **After this:**
 # [03 · Early weight decay](03_early_weight_decay.ipynb), which uses the last section as its control.
 #
-# **Whose finding.** That the two are equal under plain SGD and cannot be under an optimizer like Adam was shown by
-# Loshchilov and Hutter (2019, Propositions 1 and 2). Why the difference matters is one of the two questions of Bjorck,
-# Weinberger and Gomes (2021). Golatkar, Achille and Soatto (2019) contrast deep networks with convex problems, where
-# the path to the end does not matter. The problems, measures and thresholds below are our operationalization, and so
-# is what we say about momentum and about where AdamW comes to rest.
+# **Whose finding.** That the two are equal under plain SGD once λ is rescaled, and that no rescaling makes them equal
+# under an optimizer that divides each weight's gradient by a number of its own, was shown by Loshchilov and Hutter (2019,
+# Propositions 1 and 2). Why the difference matters is one of the two questions of Bjorck, Weinberger and Gomes (2021).
+# Golatkar, Achille and Soatto (2019) contrast deep networks with convex problems, where the path to the end does not
+# matter. The problems, measures and thresholds below are our operationalization, and so is what we say about momentum
+# and about where AdamW comes to rest.
 
 # %%
 import os
@@ -234,8 +235,7 @@ momentum
 
 # %% [markdown]
 # For Adam the gradients carry noise, as those of small batches do, and its size differs from weight to weight. The
-# control gives all weights noise of one size, 1. Adam then divides everything by about the same number, about 1, and the
-# two couplings must meet.
+# control gives the noise of every weight the size 1. Adam then divides by about 1, and the two couplings must meet.
 
 # %%
 adam_claim = check("adam-parts-them")
@@ -306,7 +306,8 @@ for verdict in (sgd, momentum, adam_claim, ridge):
     print(f"{verdict.id}: {verdict.verdict}; control {verdict.control}")
 
 # %% [markdown]
-# The test loss tells the same story. Decay throughout helps; decay that has ended helped on the way, and is forgotten.
+# The test loss tells the same story. λ was chosen so that decay throughout helps on average; decay that has ended leaves
+# the test loss of *never*.
 
 # %%
 losses = {str(t): data.test_loss(convex.descent_end(data, t, 4000)).mean().item() for t in timings}

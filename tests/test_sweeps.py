@@ -22,7 +22,7 @@ from joblib.parallel import ThreadingBackend
 import wdlab
 from wdlab import Decay, Model, Optimizer, Results, Run, Schedule, Timing, Vision, sweep, sweeps
 from wdlab.store import Store
-from wdlab.sweeps import MEMBERS, group, train_batch
+from wdlab.sweeps import GPU_MEMBERS, MEMBERS, group, train_batch
 from wdlab.train import CURVES, History, group_key
 
 ROOT = Path(wdlab.__file__).parent.parent
@@ -202,7 +202,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     """Killed without warning, as by a full memory; what it stored is whole, and the next sweep uses it."""
     script, folder = tmp_path / "killed.py", tmp_path / "runs"
     script.write_text(KILLED)
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     command = [sys.executable, str(script), str(folder)]
     with subprocess.Popen(command, env=env | {"WDLAB_SLOW": "1"}, stdout=subprocess.PIPE, text=True) as process:
         while len(list(folder.rglob("[!.]*.safetensors"))) < 2 and process.poll() is None:
@@ -319,7 +319,7 @@ def test_groups_hold_every_run_once_in_even_batches_of_one_shape(runs: list[Run]
     for batch in batches:
         [key] = {group_key(run) for run in batch}
         sizes.setdefault(key, []).append(len(batch))
-        assert len(batch) <= (MEMBERS[batch[0].model.name] if device == "cpu" else sweeps.GPU_MEMBERS)
+        assert len(batch) <= (MEMBERS if device == "cpu" else GPU_MEMBERS)[batch[0].model.name]
     for key, found in sizes.items():
         alike = sum(found)
         assert max(found) - min(found) <= 1

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 MEMBERS = {"mlp": 12, "resnet": 1}
 """Members that train together on a CPU: enough for full matrix products, few enough to stay in cache. Grouped
 convolutions are slower than one member after another, so convolutional nets gain from processes alone."""
-GPU_MEMBERS = 64
+GPU_MEMBERS = {"mlp": 64, "resnet": 8}  # a member of ResNet-18 keeps about 1 GB of activations
 SMALL = 10_000  # member steps below which starting worker processes costs more than it saves
 
 
@@ -173,7 +173,7 @@ def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[
         shapes.setdefault(group_key(run), []).append(run)
     batches = []
     for key, alike in shapes.items():
-        most = MEMBERS[key.model.name] if device.type == "cpu" else GPU_MEMBERS
+        most = (MEMBERS if device.type == "cpu" else GPU_MEMBERS)[key.model.name]
         count = math.ceil(len(alike) / most)
         count = min(len(alike), math.ceil(count / max(workers, 1)) * max(workers, 1))
         batches += [alike[number::count] for number in range(count)]

@@ -56,19 +56,19 @@ def open_notebook(server: Server, browser: Browser) -> Iterator[Callable[..., No
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     opened: list[Notebook] = []
 
-    def open_notebook(name: str, width: int = 1366, height: int = 768, zoom: float = 1.0) -> Notebook:
-        size = {"width": round(width / zoom), "height": round(height / zoom)}  # zooming in leaves fewer CSS pixels
-        page = browser.new_context(viewport=size, device_scale_factor=zoom).new_page()
+    def open_notebook(name: str) -> Notebook:
+        page = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()  # a small laptop's screen
         page.set_default_timeout(1000 * START)
         notebook = Notebook(page)
         page.on("console", lambda message: complain(notebook, message))
         page.on("pageerror", lambda error: notebook.complaints.append(str(error)))
         page.goto(f"{server.address}/lab/tree/{name}?token={server.token}&reset")
         page.wait_for_selector(".jp-Notebook .jp-Cell")
-        page.wait_for_function("document.querySelector('.jp-NotebookPanel-toolbar')?.innerText.includes('Python 3')")
+        server.wait_for_kernel(name)
         opened.append(notebook)
         return notebook
 
     yield open_notebook
     for notebook in opened:
         notebook.page.context.close()
+    server.end_kernels()

@@ -61,6 +61,13 @@ def test_the_current_point_is_always_in_view() -> None:
     assert curves.figure.axes[0].get_ylim()[1] < 0.5  # and at the end the picture looks closely at the low end
 
 
+def test_an_empty_picture_has_axes_that_make_sense() -> None:
+    curves = Curves()
+    for trials in ([], [trial(Dials())], []):
+        curves.show(trials, trial(Dials()))
+    assert [axes.get_ylim() for axes in curves.figure.axes] == [(0, 1), (0, 20), (1e-6, 1e-2)]
+
+
 def test_the_quick_picture_shows_what_the_sharp_one_shows() -> None:
     curves = Curves()
     one, two = trial(Dials("never"), 0), trial(Dials("early"), 1, done=2)

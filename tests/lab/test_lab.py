@@ -9,12 +9,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from html import escape
+from itertools import count
 
 import pytest
 from ipywidgets import Widget
 
 import wdlab
-from wdlab.lab import Dials, Lab, controls, curves, worker
+from wdlab.lab import Dials, Lab, curves, worker
 from wdlab.lab.controls import PALETTE, VIEW
 from wdlab.lab.curves import BOLD, FAINT
 from wdlab.lab.dials import PRESETS
@@ -22,18 +24,23 @@ from wdlab.lab.lab import EARLIER
 from wdlab.train import Training
 
 SMALL = wdlab.Model(width=4, depth=1)
-FRAME = worker.FRAME
 FOREVER = 200_000
 
 
+@pytest.fixture
+def pixels() -> None:
+    """Asked for by tests that need real pictures."""
+
+
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A live notebook, with coarse pictures that may follow fast: most of the time here goes into drawing letters."""
+def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """A live notebook; without `pixels` the figure gets its data but is not drawn, which takes most of the time."""
     monkeypatch.delenv("WDLAB_HEADLESS", raising=False)
-    monkeypatch.setattr(worker, "FRAME", 0.02)
-    monkeypatch.setattr(controls, "DPI", 30)
-    monkeypatch.setattr(curves, "DPI", 30)
-    monkeypatch.setattr(curves, "QUICK", 30)
+    if "pixels" not in request.fixturenames:
+        numbers = count()
+        monkeypatch.setattr(worker, "FRAME", 0.02)
+        for name in ("png", "frame"):
+            monkeypatch.setattr(curves.Curves, name, lambda _: b"picture %d" % next(numbers))
 
 
 @pytest.fixture
@@ -104,7 +111,7 @@ def test_a_run_equals_the_librarys_own(make) -> None:
     assert all(mine.curves[name][1:] == other.curves[name][1:] for name in mine.curves)  # the first loss is nan
 
 
-def test_the_buttons_run_and_return_at_once(make) -> None:
+def test_the_buttons_run_and_return_at_once(make, pixels) -> None:
     lab = make(steps=FOREVER, block=False)
     start = time.monotonic()
     lab.run_button.click()
@@ -168,8 +175,7 @@ def test_a_second_run_is_refused_kindly(make) -> None:
     until(lambda: len(lab.histories) == 2)
 
 
-def test_the_first_picture_comes_soon_and_pictures_come_at_most_five_a_second(make, monkeypatch) -> None:
-    monkeypatch.setattr(worker, "FRAME", FRAME)
+def test_the_first_picture_comes_soon_and_pictures_come_at_most_five_a_second(make, pixels) -> None:
     make().run()  # data and caches are warm, as after a notebook's set-up cell
     lab = make(model=wdlab.Model(), steps=2000, block=False)
     frames = []
@@ -210,7 +216,7 @@ def test_an_exception_in_a_live_notebook_is_shown_and_not_raised(make, monkeypat
     assert lab.histories == ()
 
 
-def test_divergence_ends_the_run_and_is_said(make) -> None:
+def test_divergence_ends_the_run_and_is_said(make, pixels) -> None:
     lab = make(steps=3000, model=wdlab.Model(width=4, depth=2, norm=False))
     lab.run(lr=1e30)
     assert lab.histories[0].diverged_at is not None
@@ -222,16 +228,17 @@ def test_divergence_ends_the_run_and_is_said(make) -> None:
 # Dials
 
 
-@pytest.mark.parametrize(("timing", "preset"), PRESETS.items())
-def test_the_toggle_sets_the_window_the_run_and_the_shading(make, timing: str, preset: wdlab.Timing) -> None:
+def test_the_toggle_sets_the_window_the_run_and_the_shading(make) -> None:
     lab = make()
-    lab.timing.value = timing
-    assert lab.window.value == (preset.start, preset.stop)
-    expected = [(preset.start, preset.stop)] if timing != "never" else []
-    assert shaded(lab) == expected  # seen before the run ...
-    lab.run()
-    assert shaded(lab) == expected  # ... and in it
-    assert lab.histories[0].run.decay.timing == preset
+    for timing, preset in PRESETS.items():
+        lab.clear()
+        lab.timing.value = timing
+        assert lab.window.value == (preset.start, preset.stop)
+        expected = [(preset.start, preset.stop)] if timing != "never" else []
+        assert shaded(lab) == expected  # seen before the run ...
+        lab.run()
+        assert shaded(lab) == expected  # ... and in it
+        assert lab.histories[0].run.decay.timing == preset
 
 
 def test_the_window_slider_turns_the_timing_and_the_actual_decay(make) -> None:
@@ -297,15 +304,38 @@ def test_dials_turned_during_a_run_wait_for_the_next(make) -> None:
     assert shaded(lab) == [(0, 0.25)]
 
 
-@pytest.mark.parametrize("dials", [{"lr": 0}, {"weight_decay": -1}, {"weight_decay": 0}, {"timing": "<i>"}, {"x": 1}])
-def test_bad_values_are_refused_where_the_learner_looks(make, dials: dict[str, object]) -> None:
+def test_bad_values_are_refused_where_the_learner_looks(make) -> None:
     lab = make()
-    with pytest.raises(ValueError, match=r"is not allowed|is unknown"):
-        lab.run(**dials)
-    assert "is not allowed" in lab.status.value or "is unknown" in lab.status.value
-    assert "<i>" not in lab.status.value
-    assert lab.dials == Dials()
+    for dials in ({"lr": 0}, {"weight_decay": -1}, {"weight_decay": 0}, {"timing": "<i>"}, {"x": 1}):
+        with pytest.raises(ValueError, match=r"is not allowed|is unknown") as caught:
+            lab.run(**dials)
+        assert escape(str(caught.value)) in lab.status.value
+        assert "<i>" not in lab.status.value
+        assert lab.dials == Dials()
     assert lab.histories == ()
+
+
+def test_an_interrupt_while_waiting_stops_the_run(make, monkeypatch) -> None:
+    def interrupt(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    lab = make(steps=FOREVER, block=False)
+    lab.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.Worker, "join", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            lab.wait()
+    assert lab.wait(20)
+    assert "Stopped" in lab.status.value
+
+
+def test_a_picture_that_cannot_be_drawn_is_an_error_like_any_other(make, monkeypatch) -> None:
+    lab = make(block=False)
+    monkeypatch.setattr(curves.Curves, "show", lambda *_: 1 / 0)
+    lab.run()
+    assert lab.wait(20)
+    assert not lab.running
+    assert "ZeroDivisionError" in lab.status.value
 
 
 @pytest.mark.parametrize(
@@ -393,7 +423,7 @@ def test_headless_runs_block(make, monkeypatch) -> None:
     assert live.running
 
 
-def test_a_cell_keeps_view_picture_and_words(make) -> None:
+def test_a_cell_keeps_view_picture_and_words(make, pixels) -> None:
     lab = make()
     lab.run()
     stored = lab._repr_mimebundle_()
@@ -403,7 +433,7 @@ def test_a_cell_keeps_view_picture_and_words(make) -> None:
     assert stored["text/plain"] == lab.alt
 
 
-def test_a_headless_cell_keeps_the_last_picture(make, monkeypatch) -> None:
+def test_a_headless_cell_keeps_the_last_picture(make, monkeypatch, pixels) -> None:
     class Handle:
         def update(self, bundle: dict[str, object], raw: bool) -> None:
             shown.append(bundle)

@@ -202,6 +202,20 @@ def test_augmented_images_are_moved_or_mirrored_and_nothing_else() -> None:
     assert max(places) > 0.9, "nearly all are changed"
 
 
+def test_every_move_is_as_likely_as_every_other() -> None:
+    dot, found = torch.zeros(1, 16, 1, 15, 15), batches([0], AUGMENTED)
+    dot[..., 7, 6] = 1.0  # one pixel left of the middle
+    places = []
+    for step in range(90):
+        found.indices(step)
+        places.append(found.augment(dot).flatten(0, 2).nonzero())
+    _, rows, columns = torch.cat(places).T  # 1,440 draws
+    assert rows.bincount().tolist()[:3] == [0, 0, 0] and (rows.bincount()[3:] > 100).all() and rows.max() == 11
+    steps_right = columns.bincount()  # from 2 to 10 as it is, mirrored from 4 to 12
+    assert steps_right[:2].sum() == 0 and len(steps_right) == 13
+    assert (steps_right[[2, 3, 11, 12]] > 50).all() and (steps_right[4:11] > 100).all()
+
+
 def test_augmentation_belongs_to_the_seed_and_is_fresh_in_every_pass() -> None:
     image = torch.arange(49.0).view(1, 1, 1, 7, 7)
     alone, among = batches([1], AUGMENTED), batches([0, 1], AUGMENTED)

@@ -57,9 +57,11 @@ def figure_png(figure: Figure) -> bytes:
 def picture(png: bytes, width: str = "640px") -> Any:
     """Return an image widget that shows `png`, at most `width` wide; put its text next to it with `unseen`.
 
-    An image widget takes no alt text, and setting its `tooltip` breaks it in the browser (ipywidgets 8.1).
+    In a very narrow place it keeps a readable width: let its box scroll. An image widget takes no alt text, and setting
+    its `tooltip` breaks it in the browser (ipywidgets 8.1).
     """
-    return widgets.Image(value=png, format="png", layout=widgets.Layout(width="100%", max_width=width))
+    layout = widgets.Layout(width="100%", max_width=width, min_width="480px")
+    return widgets.Image(value=png, format="png", layout=layout)
 
 
 def line(text: str, role: str = "") -> str:

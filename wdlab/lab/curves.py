@@ -227,9 +227,7 @@ class _Panel:
 
     def _set_limits(self, trials: Sequence[Trial]) -> None:
         values = [y for trial in trials for y in trial.curve(self.name)[1] if math.isfinite(y)]
-        if not values:
-            return
-        low, high = LIMITS[self.name](values, trials)
+        low, high = LIMITS[self.name](values, trials) if values else EMPTY[self.name]
         self.axes.set_ylim(low, high)
         if self.name == "effective_lr":
             decades = round(math.log10(high / low))
@@ -248,7 +246,6 @@ def _dress(axes: Axes, name: str) -> None:
     axes.set_axisbelow(True)
     if name == "effective_lr":
         axes.set_yscale("log")
-        axes.set_ylim(1e-6, 1e-2)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
         axes.yaxis.set_minor_locator(NullLocator())
         return
@@ -282,6 +279,7 @@ def _rate_limits(rates: Sequence[float], trials: Sequence[Trial]) -> tuple[float
 
 
 LIMITS = {"test_error": _error_limits, "weight_norm": _norm_limits, "effective_lr": _rate_limits}
+EMPTY = {"test_error": (0.0, 1.0), "weight_norm": (0.0, 20.0), "effective_lr": (1e-6, 1e-2)}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

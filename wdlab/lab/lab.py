@@ -118,8 +118,15 @@ class Lab:
             worker.stop()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no run is going on, at most `timeout` seconds; return whether that is so."""
-        return all(worker.join(timeout) for worker in self._workers)
+        """Wait until no run is going on, at most `timeout` seconds; return whether that is so.
+
+        Interrupting the kernel ends the waiting, and stops the run.
+        """
+        try:
+            return all(worker.join(timeout) for worker in self._workers)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
 
     def clear(self) -> None:
         """Take earlier runs out of the picture; a run that is going on stays."""
@@ -205,8 +212,8 @@ class Lab:
         dials = [part for name in SHOW if name in self.shown for part in groups[name]]
         buttons = row([self.run_button, self.stop_button, self.clear_button])
         left = stack([*dials, buttons, self.progress, self.status], flex="1 1 270px", max_width="700px", min_width="0")
-        right = stack([self.image, self.words], flex="3 1 460px", max_width="700px", min_width="0")
-        return row([left, right], align_items="flex-start", width="100%")
+        right = stack([self.image, self.words], flex="3 1 460px", max_width="700px", min_width="0", overflow="auto")
+        return row([left, right], align_items="flex-start", width="100%", grid_gap="12px")
 
     def _listen(self) -> None:
         for dial in (self.timing, self.window, self.weight_decay, self.lr):
@@ -273,9 +280,8 @@ class Lab:
         self._note = ""
         self.progress.value = 0
         self.stop_button.disabled = False
-        self._say(
-            f"Preparing: {trial.dials}. The first run on a machine also makes the data, which takes a few seconds."
-        )
+        first = "" if kept else " The first run on a machine also makes the data, which takes a few seconds."
+        self._say(f"Preparing: {trial.dials}.{first}")
         me = weakref.ref(self)
         worker = Worker(
             trial.run, self._device, lambda *got: _tell(me, trial, *got), lambda *got: _finish(me, trial, *got)
@@ -305,9 +311,12 @@ class Lab:
         self.status.value = line(told + time_left) + (line(self._note, role="status") if self._note else "")
 
     def _on_end(self, trial: Trial, worker: Worker) -> None:
-        with self._lock:
-            trial.history = worker.history or trial.history
-            self._draw()
+        try:
+            with self._lock:
+                trial.history = worker.history or trial.history
+                self._draw()
+        except Exception as error:  # told below, like any other
+            worker.error = worker.error or error
         self.progress.value = worker.step
         self.stop_button.disabled = True
         diverged = trial.history.diverged_at if trial.history else None
@@ -326,13 +335,7 @@ class Lab:
             )
 
     def _wait_for_it(self) -> None:
-        try:
-            while not self.wait(0.2):
-                pass
-        except KeyboardInterrupt:
-            self.stop()
-            self.wait(5.0)
-            raise
+        self.wait()
         for copy in self._copies:
             copy.update(self._repr_mimebundle_(), raw=True)
         for worker in self._workers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -46,9 +47,12 @@ class Worker:
         self._stopped.set()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until the thread is gone, at most `timeout` seconds; return whether it is."""
-        if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        """Wait until the thread is gone, at most `timeout` seconds; return whether it is. An interrupt is heard."""
+        if self._thread.ident is None or self._thread is threading.current_thread():
+            return False
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while self._thread.is_alive() and (left := end - time.monotonic()) > 0:
+            self._thread.join(min(left, 0.2))  # in slices: on Windows an endless wait cannot be interrupted
         return not self._thread.is_alive()
 
     @property
@@ -75,6 +79,7 @@ class Worker:
         self._show(None)  # at once, for the first run on a machine has to make its data
         training = Training([self.run], self.device)
         self._began = time.monotonic()
+        self._due = self._next  # the first point cannot come too soon
         wanted = True
         while wanted and not (training.done or self._stopped.is_set()):
             if time.monotonic() >= self._due:

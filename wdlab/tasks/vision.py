@@ -66,7 +66,10 @@ class Vision:
         return self.epochs * self.epoch
 
     def arrays(self) -> data.Arrays:
-        """Return every example of the source; raises ValueError when it holds too few for this task."""
+        """Return every example of the source, shared by all who ask: clone before you change them.
+
+        Raises ValueError when the source holds too few for this task.
+        """
         found = _source(self.source, self.image_size)
         spare = len(found.labels) - self.test_size
         if self.train_size > spare:

@@ -79,7 +79,7 @@ def plain_run(run: Run, net: nn.Sequential, inputs: Tensor, labels: Tensor) -> f
 
 def together(runs: list[Run], device: str) -> tuple[list[float], float]:
     """Train all runs as members; their mean training losses, and the seconds of the steps alone."""
-    training = Training(runs, device)
+    training = Training(runs, device, threads=torch.get_num_threads())
     start = clock(training.device)
     training.advance(runs[0].steps)
     seconds = clock(training.device) - start

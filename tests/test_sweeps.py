@@ -239,7 +239,8 @@ def fatal(parent: int, folder: Path):
 
     def multiplier(step: int) -> float:
         if os.getpid() != parent:
-            while not list(folder.rglob("[!.]*.safetensors")):
+            start = time.monotonic()
+            while not list(folder.rglob("[!.]*.safetensors")) and time.monotonic() < start + 60:
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
         return 1.0

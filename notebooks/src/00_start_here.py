@@ -65,6 +65,7 @@ display(
 # ## First, commit to a guess
 #
 # A guess you have written down teaches you more than one you only had. Nobody sees it but you.
+# Commit before you run on: *Run All* goes straight to the answers.
 #
 # The network below trains for a fixed number of steps. Weight decay, left on all the time, usually lowers its test error.
 # Suppose you switch decay on **only for the first quarter** of the training and then never again.

@@ -62,7 +62,7 @@ device = "auto"
 # ## Commit to a guess
 #
 # Three questions about the measurements to come. Your answers stay in this notebook's memory, and the last cell scores
-# them.
+# them. Commit before you run on: *Run All* goes straight to the answers.
 
 # %%
 predictions = Predictions()

@@ -33,7 +33,7 @@ class Decay:
     mask: str = "weights"
 
     def __post_init__(self) -> None:
-        number("weight_decay", self.strength, 0)
+        object.__setattr__(self, "strength", number("weight_decay", self.strength, 0))  # 1 and 1.0 are one run
         coupling(self.coupling)
         known("mask", self.mask, MASKS)
         check_scaling(self.scaling, self.coupling)

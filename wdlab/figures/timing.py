@@ -88,7 +88,7 @@ def critical_period(until: Results, since: Results, metric: str = "test_accuracy
         axes.errorbar(part["t0"], part["gain"], yerr=reach, label=str(side), capsize=3, markersize=5, **look)
     axes.axhline(0, color=FAINT, linewidth=1)
     name(axes, "When does weight decay matter?", "t0, as a fraction of training", "gain in accuracy over never")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center right")
     told = "; ".join(f"{row.side} at t0 = {row.t0:g}: {row.gain:+.3f}" for row in data.itertuples())
     return Drawn(figure, f"Gain in test accuracy over no decay. {told}.", data)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wdlab.figures.style import BACKGROUND, INK
 from wdlab.lab import controls
-from wdlab.lab.controls import ALARM, BACKGROUND, DASHES, INK, PALETTE, QUIET, SHADE, figure_png, new_figure
+from wdlab.lab.controls import ALARM, DASHES, PALETTE, QUIET, SHADE, figure_png, new_figure
 
 # How linear RGB looks without one kind of cone (Machado, Oliveira and Fernandes 2009, severity 1).
 BLIND = {

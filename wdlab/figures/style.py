@@ -14,9 +14,10 @@ INK = "#1f2328"
 FAINT = "#7a828a"  # single seeds, lines at zero
 GRID = "#dfe3e8"
 
-COLOURS = ("#043384", "#b47002", "#017b55", "#111111", "#a63319", "#4490ef", "#7f1a62")
-"""Line colours, in the order to use them. Each has a contrast of 3 or more with BACKGROUND; any two differ for the
-three kinds of colour blindness, and in lightness, so that grey print keeps them apart."""
+COLOURS = ("#063185", "#ad6a00", "#007a54", "#111111", "#a22c1c", "#3d8ae6", "#7d1a63")
+"""Line colours, in the order to use them, for figures and widgets alike. Each has a contrast of 3 or more with white
+and with the widgets' shading; any two differ for the three kinds of colour blindness, and in lightness, so that
+grey print keeps them apart."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 

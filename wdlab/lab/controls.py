@@ -13,16 +13,12 @@ import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-BACKGROUND = "#ffffff"  # opaque, so that a figure reads the same on a dark theme
-INK = "#1f2328"
+from wdlab.figures.style import BACKGROUND, COLOURS
+
 QUIET = "#57606a"  # ticks, axis titles, second thoughts
-GRID = "#dfe3e8"
 SHADE = "#e6f1f8"  # where weight decay acts
 ALARM = "#a40e26"
-
-PALETTE = ("#063185", "#ad6a00", "#007a54", "#111111", "#a22c1c", "#3d8ae6", "#7d1a63")
-"""Line colours, in the order to use them. Each has a contrast of 3 or more with BACKGROUND and with SHADE; any two
-differ for the three kinds of colour blindness, and in lightness, so that grey print keeps them apart."""
+PALETTE = COLOURS
 
 DASHES: tuple[tuple[float, tuple[float, ...]], ...] = (
     (0, ()),

@@ -20,7 +20,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from matplotlib.transforms import blended_transform_factory
 
-from wdlab.lab.controls import DASHES, DPI, GRID, INK, PALETTE, QUIET, SHADE, figure_png, new_figure
+from wdlab.figures.style import GRID, INK
+from wdlab.lab.controls import DASHES, DPI, PALETTE, QUIET, SHADE, figure_png, new_figure
 from wdlab.lab.dials import Dials, labels
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 NO_NEWS := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+SETTINGS := .venv/share/jupyter/lab/settings
+NO_QUESTION := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 
 .PHONY: lab test notebooks notebooks-check reproduce benchmark install clean
 
@@ -38,6 +40,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "wdlab needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	mkdir -p $(SETTINGS) && echo '$(NO_QUESTION)' >$(SETTINGS)/overrides.json # no question about news at the first start
 	touch $@
 
 clean: # what checks and builds leave behind; .venv stays

@@ -265,7 +265,7 @@ def _convex_gain(setting: Setting) -> Sequence[float]:
 
 
 def linear_accuracy(
-    seeds: Sequence[int], timing: Timing, strength: float = 0.1, steps: int = 4000
+    seeds: Sequence[int], timing: Timing, strength: float = 0.1, steps: int = 2000
 ) -> Float[Tensor, " seed"]:
     """Return the test accuracy of a linear classifier trained by least squares to convergence on 200 signals a seed.
 

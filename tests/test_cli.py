@@ -28,7 +28,7 @@ def test_reproduce_prints_the_table_and_fails_when_a_claim_does(two_claims, caps
     out, err = capsys.readouterr()
     head, good, bad = out.splitlines()[:3]
     assert all(word in head for word in ("claim", "effect", "95% interval", "seeds", "verdict", "control", "s"))
-    assert "+0.3050" in good and "supported" in good and "not supported" in bad
+    assert "+0.305" in good and "supported" in good and "not supported" in bad
     assert "good holds." in out and err == ""
 
 

@@ -168,8 +168,8 @@ def _reproduce(options: argparse.Namespace) -> int:
 def _row(verdict: Verdict) -> str:
     cells = (
         verdict.id,
-        f"{verdict.effect:+.4f}",
-        f"{verdict.low:+.4f} to {verdict.high:+.4f}",
+        f"{verdict.effect:+.3g}",
+        f"{verdict.low:+.3g} to {verdict.high:+.3g}",
         str(len(verdict.seeds)),
         verdict.verdict,
         verdict.control,

@@ -103,7 +103,7 @@ def early_norm(setting: Setting) -> list[float]:
     from wdlab.stats import paired
     from wdlab.sweeps import sweep
 
-    runs = claims._spread(small(setting.scale), setting.seeds, (claims.EARLY, claims.NEVER))
+    runs = claims.arms.spread(small(setting.scale), setting.seeds, (claims.EARLY, claims.NEVER))
     return [-value for value in paired(sweep(runs, jobs=1), "decay.timing", claims.EARLY, claims.NEVER, NORM).values]
 
 
@@ -117,7 +117,7 @@ def test_a_working_toggle_supports_and_a_broken_one_does_not(monkeypatch) -> Non
 @pytest.mark.parametrize("broken", [torch.zeros, torch.ones])
 @pytest.mark.parametrize("name", [name for name in CLAIMS if name.startswith(("early", "late", "ridge"))])
 def test_every_claim_about_timing_fails_when_every_timing_is_the_same(monkeypatch, broken, name: str) -> None:
-    monkeypatch.setattr(claims, "sweep", lambda runs, device: real_sweep([tiny(run) for run in runs], jobs=1))
+    monkeypatch.setattr(claims.arms, "sweep", lambda runs, device: real_sweep([tiny(run) for run in runs], jobs=1))
     monkeypatch.setattr(Timing, "table", lambda self, steps: broken(steps, dtype=torch.float64))
     assert not CLAIMS[name].check("ci", seeds=2).holds
 

@@ -76,7 +76,9 @@ OTHER = {
     "task.batch_size": 64,
     "task.image_size": 28,
     "task.epochs": 3,
-    "task.augment": True,
+    "task.augment": ("shift",),
+    "task.label_noise": 0.5,
+    "task.classes": 5,
     "model.name": "resnet",
     "model.width": 7,
     "model.depth": 2,
@@ -99,6 +101,8 @@ OTHER = {
     "seed": 1,
     "steps": 41,
     "evaluations": 5,
+    "match.norm": Decay(0.01),
+    "match.effective_lr": Decay(0.01, Timing.first(0.5)),
 }
 
 

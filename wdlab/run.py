@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -105,8 +105,46 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Match:
+    """What a run copies, at every step, from its leader: the same run under the decay given here, and without a match.
+
+    Only scale-invariant weights (those that feed a normalization) are touched, tensor by tensor.
+
+    norm: after each step W <- W ||W'|| / ||W||, where W' is the leader's tensor; "start" stands for the norm that W
+    began with. effective_lr: W learns at lr ||W||^2 / ||W'||^2 under SGD and lr ||W|| / ||W'|| under Adam, which turns
+    it as lr turns the leader's. Both leave the function that the network computes as it is; what they change is how
+    far the next steps turn the weights. Our operationalization.
+    """
+
+    norm: Decay | str | None = None
+    effective_lr: Decay | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.norm, str):
+            known("norm", self.norm, ("start",))
+        for name, value in (("norm", self.norm), ("effective_lr", self.effective_lr)):
+            if not isinstance(value, Decay | str | None) or (name == "effective_lr" and isinstance(value, str)):
+                raise ValueError(f"{name}={value!r} is not allowed; give the wdlab.Decay of the run to copy from.")
+
+    @property
+    def leaders(self) -> tuple[Decay, ...]:
+        """The decays of the runs that are copied from."""
+        return tuple(one for one in (self.norm, self.effective_lr) if isinstance(one, Decay))
+
+    def __str__(self) -> str:
+        told = []
+        if self.norm is not None:
+            told.append(f"norm of {self.norm if isinstance(self.norm, str) else self.norm.timing}")
+        if self.effective_lr is not None:
+            told.append(f"effective lr of {self.effective_lr.timing}")
+        return " and ".join(told)
+
+
+@dataclass(frozen=True)
 class Run:
     """One training: a task, a model, an optimizer with its schedule, weight decay, a seed and a number of steps.
+
+    `match` lets it copy its norm or its effective lr from a run with other decay.
 
     `task` is a name from `wdlab.tasks.TASKS` or a task; `steps` defaults to the task's own; the net is tested at
     `evaluations` evenly spaced moments. Runs with the same task and seed see the same training set in the same order,
@@ -121,6 +159,7 @@ class Run:
     seed: int = 0
     steps: int = 0
     evaluations: int = 20
+    match: Match = field(default_factory=Match)
 
     def __post_init__(self) -> None:
         if isinstance(self.task, str):
@@ -133,18 +172,41 @@ class Run:
             _keep(self, steps=self.task.steps)
         whole("steps", self.steps, 1)
         whole("evaluations", self.evaluations, 1)
-        if self.task.augment and self.model.name != "resnet":
+        if self.task.augment and self.task.source != "mnist1d" and self.model.name != "resnet":
             raise ValueError(
-                f"model={self.model.name!r} is not allowed with augment=True, which moves images; use 'resnet'."
+                f"model={self.model.name!r} is not allowed with augment={self.task.augment!r}, which moves images; use "
+                "'resnet'."
             )
+        self._check_match()
         if self.optimizer.name == "sgd" and not _reaches_sgd(self.decay.coupling):
             raise ValueError(
                 f"coupling={self.decay.coupling!r} does nothing under SGD, which has no second moment; use optimizer "
                 "'adam', or another coupling."
             )
 
+    def _check_match(self) -> None:
+        if self.match != Match() and not self.model.norm:
+            raise ValueError("match needs weights that feed a normalization; use a Model with norm=True.")
+        for leader in self.match.leaders:
+            if (leader.scaling, leader.mask) != (self.decay.scaling, self.decay.mask):
+                raise ValueError(
+                    f"match={str(self.match)!r} is not allowed: the run to copy from must have this scaling and mask "
+                    f"too, {self.decay.scaling!r} and {self.decay.mask!r}, for the two train side by side."
+                )
 
-_PARTS = {"task": Vision, "model": Model, "optimizer": Optimizer, "schedule": Schedule, "decay": Decay}
+    def following(self, decay: Decay) -> Run:
+        """Return the run that this one would copy from under `decay`."""
+        return replace(self, decay=decay, match=Match())
+
+
+_PARTS = {
+    "task": Vision,
+    "model": Model,
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "decay": Decay,
+    "match": Match,
+}
 
 
 def _keep(made: object, **values: object) -> None:

@@ -15,13 +15,15 @@ from typing import Any
 import torch
 
 from wdlab.data import DamagedFileError, cache_dir, read_tensors, write_tensors
-from wdlab.decay import Timing
-from wdlab.run import Run
+from wdlab.decay import Decay, Timing
+from wdlab.run import Match, Run
 from wdlab.train import CURVES, History
 
 logger = logging.getLogger(__name__)
 
-NUMERICS = ("decay", "models", "data", "tasks", "measures", "run.py", "train.py")
+NUMERICS = ("decay", "models", "data", "tasks", "measures", "run.py", "matching.py", "train.py")
+NETWORK = "network/"
+"""What the name of a network's tensor begins with in a file, where it stands beside the curves."""
 
 
 @cache
@@ -42,11 +44,19 @@ def describe(run: Run) -> dict[str, Any]:
 
     Two timings with equal tables are equal decay, whatever they are called.
     """
-    table = run.decay.timing.table(run.steps)
-    told = asdict(replace(run, decay=replace(run.decay, timing=Timing.always())))
-    told["decay"]["timing"] = hashlib.sha256(table.numpy().tobytes()).hexdigest()
+    told = asdict(replace(run, decay=Decay(), match=Match()))
+    told["decay"] = _describe_decay(run.decay, run.steps)
+    for what in ("norm", "effective_lr"):
+        leader = getattr(run.match, what)
+        told["match"][what] = _describe_decay(leader, run.steps) if isinstance(leader, Decay) else leader
     as_json: dict[str, Any] = json.loads(json.dumps(told, default=float))
     return as_json
+
+
+def _describe_decay(decay: Decay, steps: int) -> dict[str, Any]:
+    told = asdict(replace(decay, timing=Timing.always()))
+    told["timing"] = hashlib.sha256(decay.timing.table(steps).numpy().tobytes()).hexdigest()
+    return told
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,8 @@ class Store:
         key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"
 
-    def get(self, run: Run) -> History | None:
-        """Return the history of `run`, or None when there is none.
+    def get(self, run: Run, network: bool = False) -> History | None:
+        """Return the history of `run`, or None when there is none, or none with the network that was asked for.
 
         A file that is damaged, holds another run or cannot be read is named in a warning and ignored.
         """
@@ -85,11 +95,15 @@ class Store:
             logger.warning("%s is damaged (it holds another run). The run is computed again.", path)
             return None
         curves = {name: tuple(tensors[name].tolist()) for name in CURVES}
-        return History(run, tuple(tensors["step"].tolist()), curves, meta["diverged_at"])
+        net = {name.removeprefix(NETWORK): t for name, t in tensors.items() if name.startswith(NETWORK)}
+        if network and not net:
+            return None
+        return History(run, tuple(tensors["step"].tolist()), curves, meta["diverged_at"], net if network else None)
 
     def put(self, history: History) -> None:
         """Keep `history`, replacing what was there; raises OSError when the disk says no."""
         tensors = {name: torch.tensor(curve, dtype=torch.float64) for name, curve in history.curves.items()}
         tensors["step"] = torch.tensor(history.steps)
+        tensors |= {NETWORK + name: tensor for name, tensor in (history.network or {}).items()}
         meta = {"run": describe(history.run), "diverged_at": history.diverged_at, "torch": torch.__version__}
         write_tensors(self.path(history.run), tensors, meta)

@@ -21,6 +21,7 @@ from wdlab.checks import whole
 from wdlab.progress import progress
 from wdlab.run import Run
 from wdlab.store import Store
+from wdlab.tasks.vision import CLASSES
 from wdlab.train import History, Training, group_key, pick_device
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ def settings(run: Run) -> dict[str, object]:
     return {
         "task": run.task.name,
         "train_size": run.task.train_size,
+        "label_noise": run.task.label_noise,
+        "classes": run.task.classes or CLASSES,
+        "augment": " ".join(run.task.augment),
         "model": run.model.name,
         "width": run.model.width,
         "depth": run.model.depth,
@@ -90,6 +94,7 @@ def settings(run: Run) -> dict[str, object]:
         "coupling": run.decay.coupling,
         "scaling": run.decay.scaling,
         "mask": run.decay.mask,
+        "match": str(run.match),
         "seed": run.seed,
         "steps": run.steps,
     }
@@ -101,8 +106,9 @@ def sweep(
     jobs: int | None = None,
     store: Store | None = None,
     label: str = "training",
+    networks: bool = False,
 ) -> Results:
-    """Return the results of `runs`, training only those that the store does not hold.
+    """Return the results of `runs`, training only those that the store does not hold; with `networks` also the nets.
 
     Runs of one shape train together as members; on a CPU the batches go to `jobs` processes (by default one a core)
     through joblib, whose `parallel_config(backend="dask")` or `"ray"` sends them to a cluster. Each batch is stored as
@@ -118,10 +124,10 @@ def sweep(
     # A run is known by its path in the store, for a function in it comes back from another process as another object.
     paths = [kept.path(run) for run in asked]
     wanted = dict(zip(paths, asked, strict=True))
-    found = {path: one for path, run in wanted.items() if (one := kept.get(run)) is not None}
+    found = {path: one for path, run in wanted.items() if (one := kept.get(run, networks)) is not None}
     missing = [run for path, run in wanted.items() if path not in found]
     # Closed whatever happens, so that an interrupt leaves no process and no bar behind.
-    with closing(_train(missing, where, jobs, label)) as finished:
+    with closing(_train(missing, where, jobs, label, networks)) as finished:
         for history in finished:
             _put(kept, history)
             found[kept.path(history.run)] = history
@@ -136,7 +142,9 @@ def _put(store: Store, history: History) -> None:
         logger.warning("%s; the result is only in memory: set WDLAB_CACHE to a folder that can be written.", error)
 
 
-def _train(runs: Sequence[Run], device: torch.device, jobs: int | None, label: str) -> Generator[History, None, None]:
+def _train(
+    runs: Sequence[Run], device: torch.device, jobs: int | None, label: str, networks: bool
+) -> Generator[History, None, None]:
     """Train `runs` in batches, yielding each batch's histories as it finishes."""
     if not runs:
         return
@@ -145,9 +153,9 @@ def _train(runs: Sequence[Run], device: torch.device, jobs: int | None, label: s
     with _Watched(sum(min(run.evaluations, run.steps) for run in runs), label) as counter:
         if workers == 1:
             for batch in batches:
-                yield from train_batch(batch, str(device), counter)
+                yield from train_batch(batch, str(device), counter, networks)
             return
-        calls = (joblib.delayed(train_batch)(batch, str(device), counter) for batch in batches)
+        calls = (joblib.delayed(train_batch)(batch, str(device), counter, networks) for batch in batches)
         in_turn = get_active_backend()[0].supports_return_generator  # ray's backend hands over all at once
         parallel = joblib.Parallel(workers, return_as="generator_unordered" if in_turn else "list", batch_size=1)
         for finished in parallel(calls):
@@ -180,8 +188,8 @@ def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[
     return sorted(batches, key=lambda batch: -len(batch) * batch[0].steps)
 
 
-def train_batch(runs: Sequence[Run], device: str, counter: Path | None = None) -> list[History]:
-    """Train one batch of members to the end and return their histories.
+def train_batch(runs: Sequence[Run], device: str, counter: Path | None = None, networks: bool = False) -> list[History]:
+    """Train one batch of members to the end and return their histories, with `networks` the trained nets in them.
 
     With `counter`, one byte a member and evaluation is appended to that file: its size is the work done.
     """
@@ -193,7 +201,7 @@ def train_batch(runs: Sequence[Run], device: str, counter: Path | None = None) -
         if counter is not None and counter.parent.exists():
             with counter.open("ab") as file:
                 file.write(b"." * (len(runs) * (len(training.rows) - before)))
-    return training.histories()
+    return training.histories(networks)
 
 
 class _Watched:

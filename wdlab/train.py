@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,9 +17,10 @@ from torch import Tensor
 from wdlab.checks import known, number, whole
 from wdlab.decay import AdamBuffers, Decay, Rates, adam_, coupling, is_decayed, rates, scale, second_moment_, sgd_
 from wdlab.decay.coupling import Scalar
+from wdlab.matching import Matching
 from wdlab.measures import effective_lr, weight_norm
 from wdlab.models import flatten
-from wdlab.run import Run
+from wdlab.run import Match, Run
 from wdlab.tasks import Batches, evaluate, generator
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class History:
     batches since the reading before, each before its own step (NaN at step 0); test_loss and test_error; weight_norm of
     all matrices and kernels; effective_lr, from the lr of the step to come.
 
+    `network` holds the final parameters and running statistics by name, where they were asked for.
+
     `diverged_at` is the first step whose loss was not finite, in training or when tested, or None; from there on the
     member stood still. It is the number of steps taken until then, so it may be as large as the run is long.
     """
@@ -45,6 +48,7 @@ class History:
     steps: tuple[int, ...]
     curves: dict[str, tuple[float, ...]]
     diverged_at: int | None = None
+    network: dict[str, Tensor] | None = field(default=None, repr=False, compare=False)
 
 
 def pick_device(device: str) -> torch.device:
@@ -69,7 +73,7 @@ def group_key(run: Run) -> Run:
     """Return what runs must share to train as members of one batch; all else may differ between them."""
     optimizer = replace(run.optimizer, lr=1.0, momentum=0.0, betas=(0.0, 0.0), eps=1.0)
     decay = Decay(coupling="decoupled", scaling=run.decay.scaling, mask=run.decay.mask)  # allowed with every scaling
-    return replace(run, optimizer=optimizer, schedule=type(run.schedule)(), decay=decay, seed=0)
+    return replace(run, optimizer=optimizer, schedule=type(run.schedule)(), decay=decay, match=Match(), seed=0)
 
 
 class Training:
@@ -95,6 +99,9 @@ class Training:
     ) -> None:
         _check_group(runs)
         self.runs = list(runs)
+        # Runs that others copy from train along, unseen where nobody asked for them.
+        leaders = dict.fromkeys(run.following(decay) for run in runs for decay in run.match.leaders)
+        self._members = [*self.runs, *(leader for leader in leaders if leader not in self.runs)]
         self.device, self.dtype = pick_device(device), dtype
         few = runs[0].model.name == "mlp" and runs[0].model.width <= NARROW
         self.threads = whole("threads", threads or (1 if few else torch.get_num_threads()), 1)
@@ -104,7 +111,7 @@ class Training:
         self._build_model()
         self._set_tables()
         self._make_buffers()
-        members = len(self.runs)
+        members = len(self._members)
         self.diverged_at = torch.full((members,), -1, dtype=torch.int64, device=self.device)
         self._loss_sum = torch.zeros(members, dtype=dtype, device=self.device)
         self._loss_steps = 0
@@ -119,19 +126,22 @@ class Training:
         inputs = self.task.shape_inputs(arrays.inputs, self.spec)
         self.inputs = inputs.to(self.device, self.dtype)
         self.labels = arrays.labels.to(self.device)
-        self.seeds = sorted({run.seed for run in self.runs})
+        self.seeds = sorted({run.seed for run in self._members})
         self.batches = Batches(self.task, self.seeds, len(arrays.labels), self.device)
-        self._seed_of_member = torch.tensor([self.seeds.index(run.seed) for run in self.runs], device=self.device)
+        self.train_labels = self.batches.labels(self.labels)
+        self._seed_of_member = torch.tensor([self.seeds.index(run.seed) for run in self._members], device=self.device)
 
     def _build_model(self) -> None:
-        self.model = self.task.build(self.spec, len(self.runs))
-        self.model.initialize([generator(run.seed, "init") for run in self.runs])
+        self.model = self.task.build(self.spec, len(self._members))
+        self.model.initialize([generator(run.seed, "init") for run in self._members])
         self.model.to(self.device, self.dtype)
         mask = self.runs[0].decay.mask
         named = list(self.model.named_parameters())
         decayed = [name for name, p in named if is_decayed(mask, name, p, member_axis=True)]
         self._names = decayed + [name for name, _ in named if name not in decayed]
         self._flatten()
+        matched = any(run.match != Match() for run in self.runs)
+        self._matching = Matching(self._members, self.model, self._names, self.device) if matched else None
         sizes = dict((name, p[0].numel()) for name, p in named)
         self._decayed = sum(sizes[name] for name in decayed)
 
@@ -144,14 +154,14 @@ class Training:
 
     def _set_tables(self) -> None:
         """Lay out lr and lambda as tables [step, member] and the five numbers as columns [member, 1]."""
-        lr = torch.stack([run.optimizer.lr * run.schedule.table(self.steps) for run in self.runs], 1)
-        decay = torch.stack([run.decay.strength * run.decay.timing.table(self.steps) for run in self.runs], 1)
+        lr = torch.stack([run.optimizer.lr * run.schedule.table(self.steps) for run in self._members], 1)
+        decay = torch.stack([run.decay.strength * run.decay.timing.table(self.steps) for run in self._members], 1)
         self.lr_table = lr.to(self.device, self.dtype)
         self.decay_table = decay.to(self.device, self.dtype)
-        numbers = zip(*(coupling(run.decay.coupling).numbers for run in self.runs), strict=True)
+        numbers = zip(*(coupling(run.decay.coupling).numbers for run in self._members), strict=True)
         # A number that is 0 for every member stays a plain 0, and its term is never computed.
         self._numbers: tuple[Scalar, ...] = tuple(self._column(n) if any(n) else 0.0 for n in numbers)
-        optimizers = [run.optimizer for run in self.runs]
+        optimizers = [run.optimizer for run in self._members]
         self._lr0 = self._column([o.lr for o in optimizers])
         self._momentum = self._column([o.momentum for o in optimizers])
         self._betas = (self._column([o.betas[0] for o in optimizers]), self._column([o.betas[1] for o in optimizers]))
@@ -190,7 +200,7 @@ class Training:
     def _next_batch(self) -> tuple[Tensor, Tensor]:
         chosen = self.batches.indices(self.step)
         # One gather a seed, shared by its members.
-        inputs, labels = self.batches.augment(self.inputs[chosen]), self.labels[chosen]
+        inputs, labels = self.batches.augment(self.inputs[chosen]), self.train_labels.gather(1, chosen)
         return inputs[self._seed_of_member], labels[self._seed_of_member]
 
     def _notice_divergence(self, loss: Float[Tensor, " member"]) -> None:
@@ -203,15 +213,20 @@ class Training:
         diverged = (self.diverged_at >= 0).unsqueeze(1)
         for still in (self.gradient, *self._buffers):
             still.masked_fill_(diverged, 0.0)
-        lr = self.lr_table[self.step].unsqueeze(1).masked_fill(diverged, 0.0)
+        lr = self.lr_table[self.step].unsqueeze(1)
+        if self._matching is not None and self._matching.copies_lr:
+            lr = lr * self._matching.spread(self._matching.lr_factors(self.model))
+        lr = lr.masked_fill(diverged, 0.0)
         if self.runs[0].optimizer.name == "sgd":
             rate = self._rates(self.gradient.square().mean(1, keepdim=True) if self._by_gradient else None)
             for part, given in self._parts(rate):
                 buffer = self._buffers[0][part]
                 nesterov = self.runs[0].optimizer.nesterov
-                sgd_(self.weights[part], self.gradient[part], buffer, given, lr, self._momentum, nesterov)
-            return
-        self._update_adam(lr)
+                sgd_(self.weights[part], self.gradient[part], buffer, given, _cut(lr, part), self._momentum, nesterov)
+        else:
+            self._update_adam(lr)
+        if self._matching is not None and self._matching.copies_norm:
+            self._matching.rescale_(self.model, self.diverged_at >= 0)
 
     def _update_adam(self, lr: Tensor) -> None:
         step = self.step + 1
@@ -223,7 +238,7 @@ class Training:
             mean_square = (self._buffers[1] / (1 - self._betas[1] ** step)).mean(1, keepdim=True)
             plain = self._rates(mean_square)
         for (part, _, buffers), (_, given) in zip(parts, self._parts(plain), strict=True):
-            adam_(self.weights[part], self.gradient[part], buffers, given, lr, self._betas, self._eps, step)
+            adam_(self.weights[part], self.gradient[part], buffers, given, _cut(lr, part), self._betas, self._eps, step)
 
     @property
     def _by_gradient(self) -> bool:
@@ -255,14 +270,16 @@ class Training:
         with torch.no_grad():
             matrices = [p for p in parameters.values() if p.ndim > 2]
             scale_free = [parameters[name] for name in self.model.scale_invariant] or matrices
-            name = self.runs[0].optimizer.name
+            name, lr = self.runs[0].optimizer.name, self.lr_table[at]
+            if self._matching is not None:
+                lr = lr * self._matching.lr_factors(self.model)
             row = {
                 "lr": self.lr_table[at],
                 "weight_decay": self.decay_table[at],
                 "train_loss": self._loss_sum / self._loss_steps if self._loss_steps else self._loss_sum * float("nan"),
                 **tested,
                 "weight_norm": weight_norm(matrices),
-                "effective_lr": effective_lr(self.lr_table[at], scale_free, name),
+                "effective_lr": effective_lr(lr, scale_free, name),
             }
             values = torch.stack([row[curve] for curve in CURVES])
             values[2:].masked_fill_(self.diverged_at >= 0, float("nan"))
@@ -270,8 +287,8 @@ class Training:
         self._loss_sum = torch.zeros_like(self._loss_sum)
         self._loss_steps = 0
 
-    def histories(self) -> list[History]:
-        """Return what every run has left so far, in the order of the runs."""
+    def histories(self, networks: bool = False) -> list[History]:
+        """Return what every run has left so far, in the order of the runs; with `networks` also the nets."""
         steps = tuple(step for step, _ in self.rows)
         values = torch.stack([row for _, row in self.rows]).cpu().double()  # MPS itself has no float64
         diverged = self.diverged_at.tolist()
@@ -281,9 +298,14 @@ class Training:
                 steps,
                 {name: tuple(values[:, index, member].tolist()) for index, name in enumerate(CURVES)},
                 diverged[member] if diverged[member] >= 0 else None,
+                self.network(member) if networks else None,
             )
             for member, run in enumerate(self.runs)
         ]
+
+    def network(self, member: int) -> dict[str, Tensor]:
+        """Return a copy of the parameters and running statistics of `member`, by name, on the CPU."""
+        return {name: tensor[member].to("cpu", copy=True) for name, tensor in self.model.state_dict().items()}
 
     # Forking and turning dials
 
@@ -311,6 +333,43 @@ class Training:
             self.lr_table[self.step :, member] = number("lr", lr, 0, above=True)
         if weight_decay is not None:
             self.decay_table[self.step :, member] = number("weight_decay", weight_decay, 0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step seen from close by: number, lr [member], and by name the scale-invariant weights and their gradient.
+
+    `before` holds them where the `gradient` was taken, `after` where the step led; each is a copy, [member, ...].
+    """
+
+    number: int
+    lr: Float[Tensor, " member"]
+    before: dict[str, Tensor]
+    gradient: dict[str, Tensor]
+    after: dict[str, Tensor]
+
+
+def watch(training: Training) -> Iterator[Step]:
+    """Advance `training` to its end, yielding every step; weights and gradients are copied, so this is slower.
+
+    A network without normalization has no scale-invariant weights; there all matrices and kernels are watched.
+    """
+    named = dict(training.model.named_parameters())
+    names = training.model.scale_invariant or [name for name, p in named.items() if p.ndim > 2]
+
+    def copies(of: Callable[[Tensor], Tensor | None]) -> dict[str, Tensor]:
+        found = {name: of(named[name]) for name in names}
+        return {name: tensor.detach().clone() for name, tensor in found.items() if tensor is not None}
+
+    while not training.done:
+        number, before = training.step, copies(lambda p: p)
+        training.advance()
+        yield Step(number, training.lr_table[number].clone(), before, copies(lambda p: p.grad), copies(lambda p: p))
+
+
+def _cut(lr: Tensor, part: tuple[slice, slice]) -> Tensor:
+    """The part of lr that belongs to a part of the weights, where lr is not one number a member."""
+    return lr if lr.shape[1] == 1 else lr[part]
 
 
 @contextmanager

@@ -103,9 +103,9 @@ def test_without_augment_nothing_moves() -> None:
 
 
 def test_augmentation_is_refused_where_it_means_nothing() -> None:
-    with pytest.raises(ValueError, match="augment=True"):
-        dataclasses.replace(TASKS["mnist1d"], augment=True)
-    with pytest.raises(ValueError, match="augment=True"):
+    with pytest.raises(ValueError, match="augment='mirror' is unknown"):
+        dataclasses.replace(TASKS["mnist1d"], augment=("mirror",))
+    with pytest.raises(ValueError, match="moves images"):
         Run(TASKS["cifar10"])
 
 

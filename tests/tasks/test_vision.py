@@ -142,7 +142,10 @@ def test_flat_images_are_the_images() -> None:
         (lambda: Vision(batch_size=1), r"^batch_size=1 is not allowed; give a whole number from 2 to 4000\.$"),
         (lambda: Vision(train_size=64), r"^batch_size=128 is not allowed; give a whole number from 2 to 64\.$"),
         (lambda: Vision(source="fashion", image_size=15), r"^image_size=15 is not allowed; give 7, 14 or 28"),
-        (lambda: Vision(augment=True), r"^augment=True is not allowed with source='mnist1d'"),
+        (lambda: Vision(augment=True), r"^augment=True is not allowed; give a tuple of 'shift', 'scale', 'noise'\.$"),
+        (lambda: Vision(augment=("mirror",)), r"^augment='mirror' is unknown"),
+        (lambda: Vision(label_noise=1.5), r"^label_noise=1\.5 is not allowed"),
+        (lambda: Vision(classes=1), r"^classes=1 is not allowed"),
     ],
 )
 def test_a_task_that_cannot_be_is_refused(make, message: str) -> None:
@@ -172,14 +175,16 @@ def test_cifar10_is_tested_on_its_own_test_images(monkeypatch) -> None:
 
     monkeypatch.setattr(data, "cifar10", lambda: (arrays(0, 40), arrays(1000, 20)))
     vision._source.cache_clear()
-    task = Vision("cifar10", "cifar10", train_size=40, test_size=20, batch_size=8, augment=True)
+    task = Vision("cifar10", "cifar10", train_size=40, test_size=20, batch_size=8, augment=("shift", "mirror"))
     inputs = task.arrays().inputs
     vision._source.cache_clear()
     assert (inputs[: task.test_size] >= 1000).all()
     assert (inputs[Batches(task, [0], len(inputs)).sets[0]] < 1000).all()
 
 
-AUGMENTED = Vision("moved", "fashion", train_size=50, test_size=30, batch_size=16, image_size=7, augment=True)
+AUGMENTED = Vision(
+    "moved", "fashion", train_size=50, test_size=30, batch_size=16, image_size=7, augment=("shift", "mirror")
+)
 
 
 def moved(image: torch.Tensor) -> set[tuple[float, ...]]:

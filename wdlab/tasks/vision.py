@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from wdlab import data
-from wdlab.checks import known, whole
+from wdlab.checks import known, number, whole
 from wdlab.data.fashion import SIZES
 from wdlab.models import MLP, MemberModel, ResNet, cross_entropy
+from wdlab.tasks.augment import KINDS, draw, move_images, move_signals
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from wdlab.run import Model
 
 SOURCES = ("mnist1d", "fashion", "cifar10")
-PADDING = 4  # pixels by which an augmented image may be moved, as is usual for CIFAR
+CLASSES = 10  # of each source
+SIGNAL = 40  # points of a signal of MNIST-1D
+MORE = 10_000  # signals made at a time: kept on disk, so that nearby sizes share them
 EVALUATION_BATCH = 250  # examples a member is tested on at a time: little memory, and it stays in the caches
 
 
@@ -32,8 +36,13 @@ class Vision:
 
     The test examples are the first of the source and the same for every seed; training examples are drawn from the
     rest, so that seeds differ in what they learn from, in their initial weights and in the order of their batches.
-    `image_size` is the side of an image in pixels (Fashion-MNIST only). With `augment`, training images are mirrored
-    and moved by up to 4 pixels at random. `steps` is how long a run takes by default.
+    `image_size` is the side of an image in pixels (Fashion-MNIST only). `steps` is how long a run takes by default.
+
+    Four dials turn the data: `label_noise`, the share of training labels replaced by one drawn uniformly from all
+    classes (tests keep the true ones); `classes`, to keep only the first few classes; `augment`, what is done to the
+    training examples at random, anew in every pass ("shift", "scale", "noise" for signals; "shift", "mirror" for
+    images); and `train_size`, which for MNIST-1D may be as large as you like: what goes beyond the first 10,000 signals
+    is made.
     """
 
     name: str = "mnist1d"
@@ -43,7 +52,9 @@ class Vision:
     batch_size: int = 128
     image_size: int = 14
     epochs: int = 40
-    augment: bool = False
+    augment: tuple[str, ...] = ()
+    label_noise: float = 0.0
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         known("source", self.source, SOURCES)
@@ -52,8 +63,10 @@ class Vision:
         whole("batch_size", self.batch_size, 2, self.train_size)
         if self.source == "fashion" and self.image_size not in SIZES:
             raise ValueError(f"image_size={self.image_size!r} is not allowed; give 7, 14 or 28 (the original's).")
-        if self.augment and self.source == "mnist1d":
-            raise ValueError("augment=True is not allowed with source='mnist1d'; it moves and mirrors images.")
+        object.__setattr__(self, "augment", _kinds(self.augment, self.source))
+        object.__setattr__(self, "label_noise", number("label_noise", self.label_noise, 0, 1))
+        if self.classes is not None:
+            whole("classes", self.classes, 2, CLASSES)
 
     @property
     def epoch(self) -> int:
@@ -70,7 +83,7 @@ class Vision:
 
         Raises ValueError when the source holds too few for this task.
         """
-        found = _source(self.source, self.image_size)
+        found = self._pool()
         spare = len(found.labels) - self.test_size
         if self.train_size > spare:
             raise ValueError(
@@ -78,6 +91,18 @@ class Vision:
                 f"test_size={self.test_size} leaves {spare}."
             )
         return found
+
+    def _pool(self) -> data.Arrays:
+        """Every example there is to draw from: those of the source, of the classes kept, and as many more as needed."""
+        found = _source(self.source, self.image_size)
+        if self.source == "mnist1d":
+            missing = self.train_size + self.test_size - len(found.labels) * (self.classes or CLASSES) // CLASSES
+            if missing > 0:
+                found = _with_more(math.ceil(missing / (self.classes or CLASSES) * CLASSES / MORE) * MORE)
+        if self.classes is None:
+            return found
+        kept = found.labels < self.classes
+        return data.Arrays(found.inputs[kept], found.labels[kept], self.classes)
 
     def build(self, model: Model, members: int) -> MemberModel:
         """Return the untrained `model` for `members` members, sized for this task's inputs and classes."""
@@ -96,6 +121,19 @@ class Vision:
         if model.name == "mlp":
             return inputs.reshape(*lead, -1)
         return inputs.unsqueeze(-2) if self.source == "mnist1d" else inputs
+
+
+def _kinds(augment: object, source: str) -> tuple[str, ...]:
+    if isinstance(augment, bool | str) or not isinstance(augment, Iterable):
+        raise ValueError(f"augment={augment!r} is not allowed; give a tuple of {', '.join(map(repr, KINDS[source]))}.")
+    return tuple(kind for kind in KINDS[source] if kind in {known("augment", one, KINDS[source]) for one in augment})
+
+
+@lru_cache(maxsize=1)
+def _with_more(samples: int) -> data.Arrays:
+    """MNIST-1D and `samples` more signals made with another seed, the well-known ones first."""
+    first, more = data.mnist1d(), data.mnist1d(samples, seed=43)
+    return data.Arrays(torch.cat([first.inputs, more.inputs]), torch.cat([first.labels, more.labels]), first.classes)
 
 
 @lru_cache(maxsize=2)
@@ -122,11 +160,13 @@ class Batches:
     """The training batches of several seeds in step: one gather serves all members of a seed.
 
     `indices(step)` -> [seed, batch]; every pass over the training set has a fresh order from the seed's generator.
+    `labels(true)` -> [seed, example]: the labels each seed learns from, some of them noise if the task says so.
     Passes are drawn in turn and never again, so a copy of this object goes on exactly where the original was.
     """
 
     def __init__(self, task: Vision, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> None:
         self.task, self.device = task, device
+        self.seeds, self.classes, self.features = tuple(seeds), task.classes or CLASSES, SIGNAL
         pool = examples - task.test_size
         self.sets = [
             torch.randperm(pool, generator=generator(seed, "training set"))[: task.train_size] + task.test_size
@@ -153,26 +193,29 @@ class Batches:
         order = torch.stack([chosen[torch.randperm(size, generator=order)] for chosen, order in pairs])
         self.order = order.to(self.device)  # once a pass: a copy at every step would make a GPU wait
         if self.task.augment:
-            self.drawn = torch.stack(
-                [torch.rand(3, size, generator=move, dtype=torch.float32) for move in self.moves], 1
-            ).to(self.device)
+            passes = [draw(self.task.source, size, self.features, move) for move in self.moves]
+            self.drawn = torch.stack(passes, 1).to(self.device)
         self.epoch += 1
 
-    def augment(self, images: Float[Tensor, "seed batch channel side side"]) -> Tensor:
-        """Return the images of the batch last asked for, mirrored or not and moved by up to 4 pixels each, at random.
+    def labels(self, true: Int[Tensor, " example"]) -> Int[Tensor, "seed example"]:
+        """Return the labels that each seed learns from, of which `label_noise` are drawn uniformly from all classes.
 
-        A task without `augment` leaves them as they are.
+        More noise keeps the wrong labels that less noise has: the example's threshold and its drawn label are the
+        seed's own.
         """
+        if not self.task.label_noise:
+            return true.expand(len(self.seeds), -1)
+        noise = [generator(seed, "label noise") for seed in self.seeds]
+        threshold = torch.stack([torch.rand(len(true), generator=one) for one in noise]).to(true.device)
+        drawn = torch.stack([torch.randint(self.classes, (len(true),), generator=one) for one in noise])
+        return torch.where(threshold < self.task.label_noise, drawn.to(true.device), true)
+
+    def augment(self, inputs: Float[Tensor, "seed batch ..."]) -> Tensor:
+        """Return the inputs of the batch last asked for, changed at random in the ways that the task names."""
         if not self.task.augment:
-            return images
-        side, drawn = images.shape[-1], self.drawn[:, :, self.batch]
-        reach = torch.arange(side, device=images.device)
-        rows, columns = ((d * (2 * PADDING + 1)).long().unsqueeze(-1) + reach for d in drawn[:2])
-        columns = torch.where((drawn[2] < 0.5).unsqueeze(-1), columns.flip(-1), columns)
-        wide = torch.nn.functional.pad(images, (PADDING,) * 4)
-        channels = images.shape[2]
-        wide = wide.gather(3, rows[:, :, None, :, None].expand(-1, -1, channels, -1, wide.shape[-1]))
-        return wide.gather(4, columns[:, :, None, None, :].expand(-1, -1, channels, side, -1))
+            return inputs
+        move = move_signals if self.task.source == "mnist1d" else move_images
+        return move(inputs, self.drawn[:, :, self.batch], self.task.augment)
 
     def fork(self) -> Batches:
         """Return a copy with generators of its own, in the same state."""
@@ -208,5 +251,5 @@ TASKS: dict[str, Vision] = {
     "mnist1d": _MNIST1D,
     "fashion": _FASHION,
     "fashion_full": replace(_FASHION, name="fashion_full", train_size=4000, image_size=28, epochs=40),
-    "cifar10": Vision("cifar10", "cifar10", train_size=50_000, test_size=10_000, epochs=200, augment=True),
+    "cifar10": Vision("cifar10", "cifar10", 50_000, 10_000, epochs=200, augment=("shift", "mirror")),
 }

@@ -42,9 +42,9 @@ def trained(monkeypatch) -> list[list[Run]]:
     """The batches that have been trained in this process so far."""
     batches: list[list[Run]] = []
 
-    def counted(runs, device, counter=None):
+    def counted(runs, device, *more):
         batches.append(list(runs))
-        return train_batch(runs, device, counter)
+        return train_batch(runs, device, *more)
 
     monkeypatch.setattr(sweeps, "train_batch", counted)
     return batches
@@ -144,11 +144,11 @@ WIDTHS = [replace(BASE, model=Model(width=width, depth=1)) for width in (9, 8, 7
 def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on_there(kept: Store, monkeypatch, error) -> None:
     calls: list[Run] = []
 
-    def broken(runs, device, counter=None):
+    def broken(runs, device, *more):
         if len(calls) == 2:
             raise error
         calls.extend(runs)
-        return train_batch(runs, device, counter)
+        return train_batch(runs, device, *more)
 
     monkeypatch.setattr(sweeps, "train_batch", broken)
     with pytest.raises(error):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from wdlab import Decay, History, Model, Optimizer, Results, Run, Schedule, Timing
-from wdlab.stats import Effect, differences, interval, judge, paired
+from wdlab.stats import Effect, differences, interval, judge, paired, share
 
 FIRST, NEVER = Timing.first(0.5), Timing.never()
 
@@ -106,3 +106,30 @@ def test_differences_are_named_to_the_leaf() -> None:
     a, b = Run(seed=1, optimizer=Optimizer(lr=0.1)), Run(seed=2, optimizer=Optimizer(lr=0.2))
     assert differences(a, b) == ["optimizer.lr: 0.1 against 0.2", "seed: 1 against 2"]
     assert differences(a, a) == []
+
+
+def test_a_share_is_exact_where_parts_are_exact() -> None:
+    found = share([0.9, 1.0, 1.1], [1.8, 2.0, 2.2])
+    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_a_share_holds_the_ratios_that_a_t_test_does_not_reject() -> None:
+    part, whole = [0.9, 1.3, 0.7, 1.1, 1.2], [2.0, 2.3, 1.9, 1.7, 2.4]
+    found = share(part, whole)
+
+    def rejected(ratio: float) -> bool:
+        apart = interval([a - ratio * b for a, b in zip(part, whole, strict=True)])
+        return not apart.low <= 0 <= apart.high
+
+    for end, outside in ((found.low, -1e-6), (found.high, 1e-6)):
+        assert rejected(end + outside) and not rejected(end - outside)
+
+
+def test_a_share_of_what_may_be_nothing_has_no_interval() -> None:
+    found = share([1.0, 1.1, 0.9], [0.1, -0.1, 0.05])
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+def test_a_share_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="one of each a seed"):
+        share([1.0, 2.0], [1.0])

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from wdlab import COUPLINGS, Decay, History, Model, Optimizer, Run, Schedule, Timing, Training, Vision
 from wdlab.models import MLP
+from wdlab.run import Match
 from wdlab.tasks import Batches
 from wdlab.train import CURVES, group_key, pick_device
 
@@ -311,6 +312,7 @@ SCALED = [
     ]
     for o, scaling in ((ADAM, "lr/lr0"), (Optimizer(), "lr/lr0"), (Optimizer(), "none"), (Optimizer(), "gradient_norm"))
 ]
+MATCHED = [replace(run(seed=1), match=Match(norm, Decay(0.05, TIMINGS["first"]))) for norm in (None, "start")]
 CONVOLUTIONS = [
     run(TIMINGS["first"], coupling, seed=seed, model=Model("resnet", width=2, depth=2), steps=8)
     for seed, coupling in enumerate(("l2", "decoupled"))
@@ -569,7 +571,7 @@ class NoReading(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("members", [SGD_MEMBERS, ADAM_MEMBERS, BY_GRADIENT, CONVOLUTIONS])
+@pytest.mark.parametrize("members", [SGD_MEMBERS, ADAM_MEMBERS, BY_GRADIENT, CONVOLUTIONS, MATCHED])
 def test_a_step_reads_nothing_back_from_the_device(members: list[Run]) -> None:
     training = Training(members, "cpu")
     with NoReading():

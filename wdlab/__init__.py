@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wdlab import claims, exercises, figures, lab, optim
     from wdlab.decay import COUPLINGS, Coupling, Decay, Timing
-    from wdlab.run import Model, Optimizer, Run, Schedule
+    from wdlab.run import Match, Model, Optimizer, Run, Schedule
     from wdlab.sweeps import Results, sweep
     from wdlab.tasks import TASKS, Vision
     from wdlab.train import History, Training
@@ -21,6 +21,7 @@ _HOMES = {
     "Coupling": "decay",
     "Decay": "decay",
     "Timing": "decay",
+    "Match": "run",
     "Model": "run",
     "Optimizer": "run",
     "Run": "run",
@@ -40,6 +41,7 @@ __all__ = [
     "Coupling",
     "Decay",
     "History",
+    "Match",
     "Model",
     "Optimizer",
     "Results",

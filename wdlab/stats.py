@@ -40,6 +40,32 @@ def interval(values: Sequence[float], level: float = 0.95) -> Effect:
     return Effect(mean, mean - reach, mean + reach, tuple(x.tolist()))
 
 
+def share(part: Sequence[float], whole: Sequence[float], level: float = 0.95) -> Effect:
+    """Return mean(part) / mean(whole) over paired seeds with Fieller's interval.
+
+    The interval holds every ratio r for which a t-test does not reject mean(part - r whole) = 0. Where `whole` itself
+    may be 0 there is no such interval, and it is (-inf, inf). `values` are the ratios of the single seeds, which may be
+    wild. Raises ValueError for fewer than two values or lists of different lengths. Source: Fieller 1954.
+
+    >>> share([1.0, 1.1, 0.9], [2.0, 2.2, 1.8]).mean
+    0.5
+    """
+    if len(part) != len(whole):
+        raise ValueError(f"part has {len(part)} values and whole {len(whole)}; give one of each a seed.")
+    top, bottom = interval(part, level), interval(whole, level)
+    x, y = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
+    ratio = top.mean / bottom.mean if bottom.mean else math.nan
+    values = tuple(a / b if b else math.nan for a, b in zip(x.tolist(), y.tolist(), strict=True))
+    # (top - r bottom)^2 <= t^2 Var(top - r bottom) / n is a quadratic in r: a r^2 - 2 b r + c <= 0.
+    t2 = float(stats.t.ppf((1 + level) / 2, len(x) - 1)) ** 2 / len(x)
+    var_x, cov, var_y = np.cov(x, y)[np.triu_indices(2)].tolist()
+    a, b, c = bottom.mean**2 - t2 * var_y, top.mean * bottom.mean - t2 * cov, top.mean**2 - t2 * var_x
+    if not a > 0:
+        return Effect(ratio, -math.inf, math.inf, values)
+    reach = math.sqrt(max(b * b - a * c, 0.0))
+    return Effect(ratio, float((b - reach) / a), float((b + reach) / a), values)
+
+
 def judge(effect: Effect, smallest: float) -> str:
     """Return the verdict on "the effect is above `smallest`", read off the whole interval.
 

@@ -15,7 +15,7 @@ FIRST, NEVER = Timing.first(0.5), Timing.never()
 
 def history(run: Run, accuracy: float) -> History:
     curves = {"lr": 0.1, "weight_decay": 0.0, "train_loss": 1.0, "test_loss": 1.0, "test_error": 1 - accuracy}
-    curves |= {"weight_norm": 2.0, "effective_lr": 0.01}
+    curves |= {"weight_norm": 2.0, "effective_lr": 0.01, "rotation": 0.1}
     return History(run, (run.steps,), {name: (value,) for name, value in curves.items()})
 
 

@@ -18,7 +18,7 @@ from wdlab.checks import known, number, whole
 from wdlab.decay import AdamBuffers, Decay, Rates, adam_, coupling, is_decayed, rates, scale, second_moment_, sgd_
 from wdlab.decay.coupling import Scalar
 from wdlab.matching import Matching
-from wdlab.measures import effective_lr, weight_norm
+from wdlab.measures import effective_lr, rotation, weight_norm
 from wdlab.models import flatten
 from wdlab.run import Match, Run
 from wdlab.tasks import Batches, evaluate, generator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 NARROW = 256  # widest MLP that trains on one thread
-CURVES = ("lr", "weight_decay", "train_loss", "test_loss", "test_error", "weight_norm", "effective_lr")
+CURVES = ("lr", "weight_decay", "train_loss", "test_loss", "test_error", "weight_norm", "effective_lr", "rotation")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class History:
 
     After s steps are read: lr and weight_decay (lambda times timing) of the step to come; train_loss, the mean over the
     batches since the reading before, each before its own step (NaN at step 0); test_loss and test_error; weight_norm of
-    all matrices and kernels; effective_lr, from the lr of the step to come.
+    all matrices and kernels; effective_lr, from the lr of the step to come; rotation, the angle in radians by which the
+    last step turned the scale-invariant weights, a mean over tensors (NaN at step 0).
 
     `network` holds the final parameters and running statistics by name, where they were asked for.
 
@@ -115,6 +116,7 @@ class Training:
         self.diverged_at = torch.full((members,), -1, dtype=torch.int64, device=self.device)
         self._loss_sum = torch.zeros(members, dtype=dtype, device=self.device)
         self._loss_steps = 0
+        self._turned = torch.full((members,), torch.nan, dtype=dtype, device=self.device)
         self.rows: list[tuple[int, Tensor]] = []
         with _held_to(self.threads):
             self._record()
@@ -173,6 +175,12 @@ class Training:
         count = 1 if self.runs[0].optimizer.name == "sgd" else adam
         self._buffers = [torch.zeros_like(self.weights) for _ in range(count)]
 
+    @property
+    def _scale_free(self) -> list[Tensor]:
+        """The weights that feed a normalization; without one, all matrices and kernels."""
+        named = dict(self.model.named_parameters())
+        return [named[name] for name in self.model.scale_invariant] or [p for p in named.values() if p.ndim > 2]
+
     # One step
 
     def advance(self, steps: int = 1) -> None:
@@ -182,6 +190,8 @@ class Training:
                 self._advance()
 
     def _advance(self) -> None:
+        read = self._is_evaluation(self.step + 1)
+        before = [weight.detach().clone() for weight in self._scale_free] if read else []
         inputs, labels = self._next_batch()
         loss = self.model.loss_and_gradient(inputs, labels)
         self._loss_sum += loss
@@ -189,7 +199,8 @@ class Training:
         self._notice_divergence(loss)
         self._update()
         self.step += 1
-        if self._is_evaluation(self.step):
+        if read:
+            self._turned = _mean_rotation(before, self._scale_free)
             self._record()
 
     @property
@@ -269,7 +280,6 @@ class Training:
         self._notice_divergence(tested["test_loss"])
         with torch.no_grad():
             matrices = [p for p in parameters.values() if p.ndim > 2]
-            scale_free = [parameters[name] for name in self.model.scale_invariant] or matrices
             name, lr = self.runs[0].optimizer.name, self.lr_table[at]
             if self._matching is not None:
                 lr = lr * self._matching.lr_factors(self.model)
@@ -279,7 +289,8 @@ class Training:
                 "train_loss": self._loss_sum / self._loss_steps if self._loss_steps else self._loss_sum * float("nan"),
                 **tested,
                 "weight_norm": weight_norm(matrices),
-                "effective_lr": effective_lr(lr, scale_free, name),
+                "effective_lr": effective_lr(lr, self._scale_free, name),
+                "rotation": self._turned,
             }
             values = torch.stack([row[curve] for curve in CURVES])
             values[2:].masked_fill_(self.diverged_at >= 0, float("nan"))
@@ -365,6 +376,12 @@ def watch(training: Training) -> Iterator[Step]:
         number, before = training.step, copies(lambda p: p)
         training.advance()
         yield Step(number, training.lr_table[number].clone(), before, copies(lambda p: p.grad), copies(lambda p: p))
+
+
+def _mean_rotation(before: Sequence[Tensor], after: Sequence[Tensor]) -> Float[Tensor, " member"]:
+    with torch.no_grad():
+        angles = [rotation(old, new) for old, new in zip(before, after, strict=True)]
+    return torch.stack(angles).mean(0).to(after[0].dtype)
 
 
 def _cut(lr: Tensor, part: tuple[slice, slice]) -> Tensor:

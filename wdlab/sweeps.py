@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import joblib
@@ -175,7 +176,10 @@ def _workers(runs: Sequence[Run], device: torch.device, jobs: int | None) -> int
 
 
 def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[Run]]:
-    """Return `runs` in batches whose members can train together, of even sizes, a multiple of `workers` in number."""
+    """Return `runs` in batches whose members can train together, of even sizes, a multiple of `workers` in number.
+
+    Runs of one seed stay together: they share their data, and some copy from one another.
+    """
     shapes: dict[Run, list[Run]] = {}
     for run in runs:
         shapes.setdefault(group_key(run), []).append(run)
@@ -184,7 +188,9 @@ def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[
         most = (MEMBERS if device.type == "cpu" else GPU_MEMBERS)[key.model.name]
         count = math.ceil(len(alike) / most)
         count = min(len(alike), math.ceil(count / max(workers, 1)) * max(workers, 1))
-        batches += [alike[number::count] for number in range(count)]
+        by_seed = sorted(alike, key=lambda run: run.seed)
+        cuts = [len(alike) * number // count for number in range(count + 1)]
+        batches += [by_seed[start:stop] for start, stop in pairwise(cuts)]
     return sorted(batches, key=lambda batch: -len(batch) * batch[0].steps)
 
 

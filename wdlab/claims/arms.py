@@ -33,6 +33,12 @@ def gain(base: Run, setting: Setting, a: Timing, b: Timing) -> tuple[float, ...]
     return paired(results, "decay.timing", a, b).values
 
 
+def norm_saved(base: Run, setting: Setting) -> list[float]:
+    """Return by what share the final weight norm of early decay is below that of never, seed by seed."""
+    norms = trained(spread(base, setting.seeds, (EARLY, NEVER)), setting).table["weight_norm"].tolist()
+    return [1 - early / never for early, never in zip(norms[::2], norms[1::2], strict=True)]
+
+
 def network(scale: str) -> Run:
     """Return the run chapter 03 rests on: a BatchNorm MLP on MNIST-1D, at `scale` paper ResNet-18 on CIFAR-10."""
     if scale == "ci":

@@ -17,14 +17,12 @@ from wdlab.claims.arms import (
     image_resnet,
     levels,
     network,
+    norm_saved,
     of,
     signal_resnet,
-    spread,
-    trained,
 )
 from wdlab.claims.claim import Claim, Setting
 from wdlab.decay import Decay, Timing
-from wdlab.run import Schedule
 from wdlab.tasks import TASKS, Batches, convex
 
 if TYPE_CHECKING:
@@ -60,19 +58,12 @@ def linear_accuracy(
     return (guessed == labels[: CONVEX.test_size]).double().mean(-1)
 
 
-def _norm_saved(setting: Setting, schedule: Schedule) -> Sequence[float]:
-    """Return by what share the final weight norm of early decay is below that of never, under one lr schedule."""
-    runs = spread(replace(network(setting.scale), schedule=schedule), setting.seeds, (EARLY, NEVER))
-    norms = trained(runs, setting).table["weight_norm"].tolist()
-    return [1 - early / never for early, never in zip(norms[::2], norms[1::2], strict=True)]
-
-
 def _norm_stays_small(setting: Setting) -> Sequence[float]:
-    return _norm_saved(setting, network(setting.scale).schedule)
+    return norm_saved(network(setting.scale), setting)
 
 
 def _norm_at_constant_lr(setting: Setting) -> Sequence[float]:
-    return _norm_saved(setting, CONSTANT)
+    return norm_saved(replace(network(setting.scale), schedule=CONSTANT), setting)
 
 
 CLAIMS = (

@@ -1,7 +1,8 @@
 """Matplotlib figures of the course; each function returns the picture, its data and its alt text."""
 
+from wdlab.figures.arms import gains
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.timing import critical_period, curves, ends, lines
 from wdlab.figures.verdicts import forest
 
-__all__ = ["Drawn", "critical_period", "curves", "ends", "forest", "lines"]
+__all__ = ["Drawn", "critical_period", "curves", "ends", "forest", "gains", "lines"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import FAINT, INK, looks, name, panels
 from wdlab.stats import interval
+from wdlab.run import Run
 from wdlab.sweeps import Results
 
 CURVE_TITLES = {
@@ -19,13 +20,21 @@ CURVE_TITLES = {
     "train_loss": "Training loss (nats)",
     "weight_norm": "Weight norm",
     "effective_lr": "Effective learning rate",
+    "rotation": "Angle of one step (radians)",
 }
-LOGARITHMIC = ("effective_lr", "train_loss")
+LOGARITHMIC = ("effective_lr", "train_loss", "rotation")
 
 
-def curves(results: Results, shown: Sequence[str] = ("test_error", "weight_norm", "effective_lr")) -> Drawn:
-    """Draw the named curves over training, one line a timing: the mean over seeds."""
+def curves(
+    results: Results,
+    shown: Sequence[str] = ("test_error", "weight_norm", "effective_lr"),
+    label: Callable[[Run], str] | None = None,
+) -> Drawn:
+    """Draw the named curves over training, the mean over seeds: one line a timing, or one for each `label` of a run."""
     table = results.curves
+    if label is not None:
+        names = [label(run) for run in results.runs]
+        table = table.assign(timing=[names[number] for number in table["run"]])
     mean = table.groupby(["timing", "step"], sort=False)[list(shown)].mean(skipna=False).reset_index()
     figure, axes = panels(len(shown))
     timings = list(dict.fromkeys(table["timing"]))
@@ -36,11 +45,12 @@ def curves(results: Results, shown: Sequence[str] = ("test_error", "weight_norm"
         name(panel, CURVE_TITLES[curve], "step", CURVE_TITLES[curve].lower())
         if curve in LOGARITHMIC:
             panel.set_yscale("log")
-    axes[0].legend(title="decay acts", frameon=False, fontsize=9)
+    axes[0].legend(title=None if label else "decay acts", frameon=False, fontsize=9)
     ends = mean.groupby("timing", sort=False).last()
     told = "; ".join(f"{t}: " + ", ".join(f"{_words(c)} {ends.loc[t, c]:.3g}" for c in shown) for t in timings)
     seeds = table["seed"].nunique()
-    alt = f"Training curves by timing of weight decay, mean over {seeds} seeds. At the end, {told}.{_lost(results)}"
+    by = "" if label else " by timing of weight decay"
+    alt = f"Training curves{by}, mean over {seeds} seeds. At the end, {told}.{_lost(results)}"
     return Drawn(figure, alt, mean)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
-from wdlab.exercises import Exercise, Report, chapter01, chapter03
+from wdlab.exercises import Exercise, Report, chapter01, chapter02, chapter03, chapter04, chapter06
 from wdlab.exercises.chapter01 import (
     check_momentum_step,
     check_same_rest,
@@ -19,25 +19,47 @@ from wdlab.exercises.chapter01 import (
     check_sgd_step,
     check_torch_lambda,
 )
+from wdlab.exercises.chapter02 import (
+    check_decay_for_angle,
+    check_effective_lr,
+    check_equilibrium,
+    check_same_path,
+    check_tangent,
+)
 from wdlab.exercises.chapter03 import (
     check_early_dials,
     check_mask,
     check_paired_effect,
     check_training_step,
 )
+from wdlab.exercises.chapter04 import check_copied_lr, check_rescale, check_same_state, check_share
+from wdlab.exercises.chapter06 import check_longer, check_noisy_labels, check_predicted_norm, check_wrong_share
 
 NUMBERS: dict[Callable[[object], Report], Exercise] = {
     check_same_shrink: chapter01.SAME_SHRINK,
     check_same_rest: chapter01.SAME_REST,
+    check_same_path: chapter02.SAME_PATH,
 }
 FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_sgd_step: chapter01.SGD_STEP,
     check_momentum_step: chapter01.MOMENTUM_STEP,
     check_torch_lambda: chapter01.TORCH_LAMBDA,
+    check_effective_lr: chapter02.EFFECTIVE_LR,
+    check_tangent: chapter02.TANGENT,
+    check_equilibrium: chapter02.EQUILIBRIUM,
+    check_decay_for_angle: chapter02.DECAY_FOR_ANGLE,
     check_early_dials: chapter03.EARLY_DIALS,
     check_mask: chapter03.MASK,
     check_paired_effect: chapter03.PAIRED_EFFECT,
     check_training_step: chapter03.TRAINING_STEP,
+    check_copied_lr: chapter04.COPIED_LR,
+    check_rescale: chapter04.RESCALE,
+    check_share: chapter04.SHARE,
+    check_same_state: chapter04.SAME_STATE,
+    check_longer: chapter06.LONGER,
+    check_noisy_labels: chapter06.NOISY_LABELS,
+    check_wrong_share: chapter06.WRONG_SHARE,
+    check_predicted_norm: chapter06.PREDICTED_NORM,
 }
 CHECKERS = NUMBERS | FUNCTIONS
 EVERY = [pytest.param(checker, id=checker.__name__) for checker in CHECKERS]
@@ -55,7 +77,8 @@ def shown(report: Report) -> str:
 
 
 def test_no_exercise_is_missing_here() -> None:
-    assert {id(one) for one in CHECKERS.values()} == {id(one) for one in (*chapter01.EXERCISES, *chapter03.EXERCISES)}
+    chapters = (chapter01, chapter02, chapter03, chapter04, chapter06)
+    assert {id(one) for one in CHECKERS.values()} == {id(one) for chapter in chapters for one in chapter.EXERCISES}
 
 
 # --- right answers ------------------------------------------------------------------------------------------
@@ -102,6 +125,62 @@ def momentum_stacked(w, g, buffer, lr, momentum, wd):
     old = w.clone()
     b = torch.add(g, buffer, alpha=momentum)
     return torch.stack([old - lr * (b + wd * old), b])
+
+
+def effective_by_hand(lr, w, optimizer):
+    square = sum(float(x) ** 2 for x in w.flatten())
+    return lr / square if optimizer == "sgd" else lr / math.sqrt(square)
+
+
+def effective_in_steps(lr, w, optimizer):
+    for _ in range({"sgd": 2, "adam": 1}[optimizer]):
+        lr = lr / torch.linalg.vector_norm(w)
+    return lr
+
+
+def effective_by_numpy(lr, w, optimizer):
+    return lr / np.linalg.norm(w.numpy().ravel()) ** (1 + (optimizer == "sgd"))
+
+
+def tangent_by_unit_vector(g, w):
+    unit = w / w.norm()
+    return g - (g * unit).sum() * unit
+
+
+def tangent_by_matrix(g, w):
+    a, b = g.reshape(-1), w.reshape(-1)
+    return ((torch.eye(len(b), dtype=b.dtype) - torch.outer(b, b) / b.dot(b)) @ a).reshape(g.shape)
+
+
+def tangent_by_numpy(g, w):
+    g, w = g.numpy(), w.numpy()
+    return g - np.vdot(g, w) / np.vdot(w, w) * w
+
+
+def equilibrium_in_steps(lr, weight_decay, momentum, relative_gradient):
+    fourth = lr * relative_gradient**2 / (2 * weight_decay * (1 - momentum))
+    return math.sqrt(math.sqrt(fourth)), math.sqrt(2 * lr * weight_decay / (1 + momentum))
+
+
+def equilibrium_as_a_list(lr, weight_decay, momentum, relative_gradient):
+    angle = (2 * lr * weight_decay / (1 + momentum)) ** 0.5
+    step = lr * relative_gradient / (1 - momentum**2) ** 0.5  # rms length of a step, times the norm
+    return [(step / angle) ** 0.5, angle]
+
+
+def equilibrium_by_numpy(lr, weight_decay, momentum, relative_gradient):
+    both = np.array(
+        [lr * relative_gradient**2 / (1 - momentum) / (2 * weight_decay), 2 * lr * weight_decay / (1 + momentum)]
+    )
+    return both ** np.array([0.25, 0.5])
+
+
+def decay_by_bisection(angle, lr, beta1):
+    low, high = 0.0, 1e6
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if 2 * lr * middle * (1 - beta1) / (1 + beta1) < angle**2 else (low, middle)
+    return high
 
 
 def dials_by_branches(step, steps, fraction, lr, weight_decay):
@@ -163,6 +242,50 @@ def step_in_place(w, g, buffer, t, steps, fraction, lr, momentum, weight_decay):
     return w, buffer
 
 
+def copied_by_branches(lr, norm, leader_norm, optimizer):
+    if optimizer == "adam":
+        return lr / leader_norm * norm
+    return (lr / leader_norm**2) * norm**2
+
+
+def rescaled_in_place(w, leader):
+    w /= w.square().sum().sqrt()
+    return w.mul_(torch.linalg.vector_norm(leader))
+
+
+def state_in_place(w, buffer, lr, c):
+    return w.mul_(c), buffer.div_(c), lr * c**2
+
+
+def noisy_in_place(labels, threshold, drawn, noise):
+    chosen = threshold < noise
+    labels[chosen] = drawn[chosen]
+    return labels
+
+
+def noisy_by_numpy(labels, threshold, drawn, noise):
+    return np.where(threshold.numpy() < noise, drawn, labels)
+
+
+def noisy_by_a_list(labels, threshold, drawn, noise):
+    return [d if t < noise else y for y, t, d in zip(labels.tolist(), threshold, drawn.tolist(), strict=True)]
+
+
+def predicted_step_by_step(start, lr, G, momentum):
+    norm = start
+    for rate, relative in zip(lr, G, strict=True):
+        norm = (norm**4 + 2 * (rate / (1 - momentum) * relative) ** 2) ** 0.25
+    return norm
+
+
+def predicted_by_numpy(start, lr, G, momentum):
+    return np.sqrt(np.sqrt(start**4 + 2 * np.sum(np.square(lr.numpy() * G.numpy())) / (1 - momentum) ** 2))
+
+
+def predicted_by_torch(start, lr, G, momentum):
+    return math.sqrt(math.hypot(start**2, 2**0.5 * (lr * G).norm() / (1 - momentum)))
+
+
 RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_same_shrink, 0.25),
     (check_same_shrink, 1 / 4),
@@ -180,6 +303,21 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_torch_lambda, lambda lam, lr: lam / lr),
     (check_torch_lambda, lambda lam, lr: torch.tensor(lam) * (1 / lr)),
     (check_torch_lambda, lambda *given: np.divide(*given)),
+    (check_same_path, 25),
+    (check_same_path, 5.0**2),
+    (check_same_path, torch.tensor(25.0)),
+    (check_effective_lr, effective_by_hand),
+    (check_effective_lr, effective_in_steps),
+    (check_effective_lr, effective_by_numpy),
+    (check_tangent, tangent_by_unit_vector),
+    (check_tangent, tangent_by_matrix),
+    (check_tangent, tangent_by_numpy),
+    (check_equilibrium, equilibrium_in_steps),
+    (check_equilibrium, equilibrium_as_a_list),
+    (check_equilibrium, equilibrium_by_numpy),
+    (check_decay_for_angle, lambda angle, lr, beta1: 0.5 * angle**2 / lr * (1 + beta1) / (1 - beta1)),
+    (check_decay_for_angle, lambda angle, lr, beta1: (angle / math.sqrt(2 * lr * (1 - beta1) / (1 + beta1))) ** 2),
+    (check_decay_for_angle, decay_by_bisection),
     (check_early_dials, dials_by_branches),
     (check_early_dials, dials_by_product),
     (check_early_dials, dials_by_array),
@@ -192,6 +330,30 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_training_step, step_by_lambda_now),
     (check_training_step, step_by_torch),
     (check_training_step, step_in_place),
+    (check_copied_lr, copied_by_branches),
+    (check_copied_lr, lambda lr, norm, leader, kind: lr / leader ** (p := 1 + (kind == "sgd")) * norm**p),
+    (check_copied_lr, lambda lr, norm, leader, kind: torch.tensor(lr) * (norm / leader) ** {"sgd": 2, "adam": 1}[kind]),
+    (check_rescale, rescaled_in_place),
+    (check_rescale, lambda w, leader: w * (leader.square().sum() / w.square().sum()).sqrt()),
+    (check_rescale, lambda w, leader: w.numpy() * (np.linalg.norm(leader) / np.linalg.norm(w))),
+    (check_share, lambda arm, never, early: (arm.mean() - never.mean()) / (early.mean() - never.mean())),
+    (check_share, lambda arm, never, early: sum(arm - never) / sum(early - never)),
+    (check_share, lambda arm, never, early: 1 - np.mean(early - arm) / np.mean(early - never)),
+    (check_same_state, lambda w, buffer, lr, c: (c * w, buffer / c, c * c * lr)),
+    (check_same_state, state_in_place),
+    (check_same_state, lambda w, buffer, lr, c: [w.numpy() * c, (buffer * (1 / c)).numpy(), np.float64(lr) * c**2]),
+    (check_longer, lambda norm, gradient, lr: (norm**2 + (lr * gradient) ** 2) ** 0.5),
+    (check_longer, lambda *given: np.hypot(given[0], given[1] * given[2])),
+    (check_longer, lambda norm, gradient, lr: torch.tensor([norm, lr * gradient]).norm()),
+    (check_noisy_labels, noisy_in_place),
+    (check_noisy_labels, noisy_by_numpy),
+    (check_noisy_labels, noisy_by_a_list),
+    (check_wrong_share, lambda noise, classes: noise * (1 - 1 / classes)),
+    (check_wrong_share, lambda noise, classes: noise - noise / classes),
+    (check_wrong_share, lambda noise, classes: torch.tensor(noise) * (classes - 1) / classes),
+    (check_predicted_norm, predicted_step_by_step),
+    (check_predicted_norm, predicted_by_numpy),
+    (check_predicted_norm, predicted_by_torch),
 ]
 
 

@@ -75,3 +75,35 @@ def test_a_window_selects_the_own_window_unless_told_otherwise() -> None:
 )
 def test_a_label_says_only_what_differs(dials: list[Dials], expected: list[str]) -> None:
     assert labels(dials) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schedule": "constnat"}, "schedule='constnat' is unknown; did you mean 'constant'"),
+        ({"label_noise": 1.5}, "label_noise=1.5 is not allowed"),
+        ({"train_size": 0}, "train_size=0 is not allowed"),
+        ({"augment": "shift"}, "augment='shift' is not allowed"),
+    ],
+)
+def test_data_dials_are_checked(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Dials().turned(**changes)
+
+
+def test_data_dials_turn_the_task_and_nothing_else() -> None:
+    task = wdlab.Vision(label_noise=0.1, train_size=3000, augment=("noise",))
+    assert Dials().turn(task) == task
+    turned = Dials(label_noise=0.0, train_size=500, augment=False).turn(task)
+    assert turned == wdlab.Vision(train_size=500)
+    assert Dials(augment=True).turn(wdlab.TASKS["fashion"]).augment == ("shift", "mirror")
+
+
+def test_labels_tell_data_apart() -> None:
+    noisy, clean = Dials("never", label_noise=0.5), Dials("never", label_noise=0.0)
+    assert labels([clean, noisy]) == ["noise 0", "noise 0.5"]
+    assert labels([Dials("never"), noisy]) == ["own labels", "noise 0.5"]
+    assert labels([clean, Dials("never", label_noise=0.0, schedule="constant")]) == ["falls to 0.2%", "constant"]
+    assert labels([Dials(train_size=500), Dials(train_size=4000)]) == ["500 examples", "4,000 examples"]
+    assert str(Dials("never")) == "never, lr 0.1"
+    assert str(Dials("never", schedule="constant", train_size=4000)) == "never, lr 0.1, constant, 4,000 examples"

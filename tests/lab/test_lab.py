@@ -505,3 +505,83 @@ assert not any(name.startswith("matplotlib.pyplot") for name in sys.modules), "p
 def test_python_ends_cleanly_in_the_middle_of_a_run() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60, env=os.environ)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# Dials of the data
+
+
+DATA_DIALS = ("schedule", "label_noise", "train_size", "augment")
+
+
+def test_the_dials_of_the_data_turn_the_run(make) -> None:
+    lab = make(show=DATA_DIALS)
+    assert (lab.dials.label_noise, lab.dials.train_size, lab.dials.augment) == (0, 4000, False)
+    lab.label_noise.value, lab.train_size.value = 0.5, 500
+    lab.augment.value, lab.schedule.value = True, "constant"
+    assert "Next run: always, λ 0.01, lr 0.1, constant, noise 0.5, 500 examples, augmented" in lab.status.value
+    lab.run_button.click()
+    lab.wait()
+    run = lab.histories[0].run
+    assert (run.task.label_noise, run.task.train_size) == (0.5, 500)
+    assert run.task.augment == ("shift", "scale", "noise")
+    assert run.schedule == wdlab.Schedule("constant")
+    assert len({curve for curve in lab.histories[0].curves["lr"]}) == 1
+
+
+def test_every_data_dial_changes_the_weights_and_steps_stay(make) -> None:
+    lab = make(steps=12, show=DATA_DIALS)
+    changes = [{}, {"label_noise": 0.5}, {"train_size": 250}, {"augment": True}, {"schedule": "constant"}]
+    for change in changes:
+        usual = {"label_noise": 0.0, "train_size": 4000, "augment": False, "schedule": "falls to 0.2%"}
+        lab.run(**usual | change)
+    norms = [history.curves["weight_norm"] for history in lab.histories]
+    assert len({norm[0] for norm in norms}) == 1
+    assert len({norm[-1] for norm in norms}) == len(changes)
+    assert {history.steps[-1] for history in lab.histories} == {12}
+    assert sorted(label.split("  ")[-1] for label in side_labels(lab, 0))  # all can be named
+
+
+def test_data_dials_given_by_code_move_the_widgets(make) -> None:
+    lab = make(show=DATA_DIALS)
+    lab.run(label_noise=0.25, train_size=3000, schedule="falls to 5%", augment=True)
+    assert (lab.label_noise.value, lab.train_size.value) == (0.25, 3000)
+    assert (lab.schedule.value, lab.augment.value) == ("falls to 5%", True)
+    assert ("3,000", 3000) in lab.train_size.options
+
+
+def test_data_dials_start_where_the_task_is(make) -> None:
+    task = wdlab.Vision(label_noise=0.25, train_size=1500, augment=("shift",))
+    lab = make(task=task, show=("label_noise", "train_size"))
+    assert (lab.label_noise.value, lab.train_size.value) == (0.25, 1500)
+    lab.run()
+    assert lab.histories[0].run.task == task  # what is not shown stays as it is
+    plain = make(task=task)
+    plain.run()
+    assert plain.histories[0].run.task == task
+
+
+def test_more_examples_than_a_source_has_are_refused_in_the_status_line(make) -> None:
+    lab = make(task="fashion", show=("train_size",), block=False)
+    lab.run(train_size=5000)
+    lab.wait()
+    assert "train_size=5000 is not allowed" in lab.status.value
+    with pytest.raises(ValueError, match=r"label_noise=2 is not allowed"):
+        lab.run(label_noise=2)
+    with pytest.raises(ValueError, match=r"batch_size=128 is not allowed"):
+        lab.run(train_size=100)
+    assert lab.dials.train_size == 5000
+
+
+def test_other_curves_can_be_asked_for(make, pixels) -> None:
+    lab = make(curves=("weight_norm", "train_loss", "test_error"))
+    assert "Three empty panels: weight norm, training loss, test error." in lab.alt
+    lab.run()
+    (history,) = lab.histories
+    for panel, name in enumerate(lab.curves):
+        (line,) = visible(lab, panel)
+        drawn, measured = line.get_ydata(), history.curves[name]
+        assert tuple(drawn[1:]) == measured[1:]  # the first loss is nan
+    assert f"training loss {history.curves['train_loss'][-1]:.2f}" in lab.alt
+    for wrong in (("weight_norm",), ("weight_norm", "train_loss", "loss")):
+        with pytest.raises(ValueError, match=r"^curves="):
+            Lab(curves=wrong)

@@ -126,7 +126,7 @@ def _small(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
 def _turns(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
     return Claim(
         f"steps-turn-further{where}",
-        f"{told}after decay in the first quarter has ended, a step turns the weights over twice as far as without decay.",
+        f"{told}after decay in the first quarter ended, a step turns the weights over twice as far as without decay.",
         BJORCK,
         "log2 of the angle of a step, first 25% against never, in the last three quarters of the run",
         _turning(base),

@@ -11,7 +11,7 @@ from wdlab.data.cache import (
 )
 from wdlab.data.cifar import cifar10, cifar100
 from wdlab.data.fashion import fashion_mnist
-from wdlab.data.mnist_1d import mnist1d
+from wdlab.data.mnist_1d import mnist1d, mnist1d_chunks
 
 __all__ = [
     "Arrays",
@@ -22,6 +22,7 @@ __all__ = [
     "cifar100",
     "fashion_mnist",
     "mnist1d",
+    "mnist1d_chunks",
     "read_tensors",
     "replacing",
     "write_tensors",

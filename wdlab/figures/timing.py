@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import FAINT, INK, looks, name, panels
-from wdlab.stats import interval
 from wdlab.run import Run
+from wdlab.stats import interval
 from wdlab.sweeps import Results
 
 CURVE_TITLES = {

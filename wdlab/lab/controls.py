@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -119,3 +119,29 @@ def window_slider(start: float, stop: float) -> Any:
         value=(start, stop), min=0.0, max=1.0, step=0.05, readout_format=".0%", continuous_update=False,
         layout=widgets.Layout(width="auto"),
     )  # fmt: skip
+
+
+def share_slider(value: float) -> Any:
+    """Return a slider over [0, 1], read in percent."""
+    return widgets.FloatSlider(
+        value=value, min=0.0, max=1.0, step=0.05, readout_format=".0%", continuous_update=False,
+        layout=widgets.Layout(width="auto"),
+    )  # fmt: skip
+
+
+def size_slider(value: int, sizes: Sequence[int]) -> Any:
+    """Return a slider over `sizes` and `value`."""
+    return widgets.SelectionSlider(
+        value=value, options=size_options({*sizes, value}), continuous_update=False,
+        layout=widgets.Layout(width="auto"),
+    )  # fmt: skip
+
+
+def size_options(sizes: Iterable[int]) -> list[tuple[str, int]]:
+    """Return what a size slider offers, as it reads and as it is."""
+    return [(f"{size:,}", size) for size in sorted(sizes)]
+
+
+def toggles(options: Sequence[tuple[str, object]], value: object) -> Any:
+    """Return buttons of which one is pressed."""
+    return widgets.ToggleButtons(options=list(options), value=value, style={"button_width": "auto"})

@@ -1,4 +1,4 @@
-"""The Lab's picture: test error, weight norm and effective learning rate over the run, and the same in words.
+"""The Lab's picture: three curves over the run (test error, weight norm, training loss ...), and the same in words.
 
 Everything is drawn by artists made once. A frame in the middle of a run redraws only what moves, over a kept copy of
 the rest.
@@ -36,14 +36,19 @@ TITLES = {
     "test_error": "test error: share of wrong answers",
     "weight_norm": "weight norm  ‖w‖",
     "effective_lr": "effective learning rate  lr / ‖w‖²",
+    "train_loss": "training loss (nats)",
 }
-"""The curves that are shown, from top to bottom, each with its title."""
+"""The curves that can be shown, each with its title."""
+
+PANELS = ("test_error", "weight_norm", "effective_lr")
+"""The curves that are shown unless others are asked for, from top to bottom."""
 
 WIDTH, HEIGHT = 6.8, 5.8  # inches
 FONT = 10.0  # points
 BOLD, FAINT = 2.4, 1.2  # line widths of the current run and of the earlier ones
 LEFT, RIGHT = 0.085, 0.675  # where the panels begin and end; labels stand to their right
 ROOM = 25  # characters that fit there
+HEADING = 46  # characters that fit above the panels
 SPAN: dict[str, Any] = {"facecolor": SHADE, "edgecolor": QUIET, "lw": 0.5}
 QUICK = 110  # dots an inch while a run goes on; at rest the picture is sharper
 
@@ -91,13 +96,13 @@ def spans(run: Run) -> list[tuple[float, float]]:
 
 
 class Curves:
-    """The figure and its artists; `show` gives them new data, `png` and `frame` draw them."""
+    """The figure with a panel for each of three curves; `show` gives it new data, `png` and `frame` draw it."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str] = PANELS) -> None:
         self.figure = new_figure(WIDTH, HEIGHT)
         rows = self.figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [1.35, 1, 1]})
         self.figure.subplots_adjust(left=LEFT, right=RIGHT, top=0.9, bottom=0.075, hspace=0.32)
-        self._panels = [_Panel(axes, name) for axes, name in zip(rows, TITLES, strict=True)]
+        self._panels = [_Panel(axes, name) for axes, name in zip(rows, names, strict=True)]
         self._panels[-1].name_x_axis()
         self._heading = self.figure.text(LEFT, 0.965, "", size=FONT + 0.5, color=INK, weight="bold")
         self._key = Rectangle((RIGHT + 0.005, 0.963), 0.03, 0.022, **SPAN, transform=self.figure.transFigure)
@@ -110,7 +115,8 @@ class Curves:
         """Draw `trials`, the last of them bold; before there is any, the span in which the `planned` one will decay."""
         current = trials[-1] if trials else planned
         self._shade(current.spans)
-        self._heading.set_text(str(current.dials) if trials else "Press Run to see the curves grow")
+        heading = str(current.dials) if trials else "Press Run to see the curves grow"
+        self._heading.set(text=heading, fontsize=(FONT + 0.5) * min(1.0, HEADING / len(heading)))
         names = labels([trial.dials for trial in trials])
         for panel in self._panels:
             panel.show(trials, names)
@@ -279,8 +285,13 @@ def _rate_limits(rates: Sequence[float], trials: Sequence[Trial]) -> tuple[float
     return 10.0 ** math.floor(math.log10(max(low, 1e-300))), 10.0 ** math.ceil(math.log10(max(1.1 * high, 1e-299)))
 
 
-LIMITS = {"test_error": _error_limits, "weight_norm": _norm_limits, "effective_lr": _rate_limits}
-EMPTY = {"test_error": (0.0, 1.0), "weight_norm": (0.0, 20.0), "effective_lr": (1e-6, 1e-2)}
+LIMITS = {
+    "test_error": _error_limits,
+    "weight_norm": _norm_limits,
+    "effective_lr": _rate_limits,
+    "train_loss": _norm_limits,
+}
+EMPTY = {"test_error": (0.0, 1.0), "weight_norm": (0.0, 20.0), "effective_lr": (1e-6, 1e-2), "train_loss": (0.0, 2.5)}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -293,7 +304,12 @@ def _scientific(value: float) -> str:
     return f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}"
 
 
-TELL = {"test_error": "{:.1%}".format, "weight_norm": "{:.1f}".format, "effective_lr": _scientific}
+TELL = {
+    "test_error": "{:.1%}".format,
+    "weight_norm": "{:.1f}".format,
+    "effective_lr": _scientific,
+    "train_loss": "{:.2f}".format,
+}
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
@@ -316,17 +332,19 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return [placed[index] for index in range(len(wanted))]
 
 
-def in_words(trials: Sequence[Trial], planned: Trial) -> str:
-    """Return what the picture shows as text, from the measured numbers."""
+def in_words(trials: Sequence[Trial], planned: Trial, names: Sequence[str] = PANELS) -> str:
+    """Return what the picture of the curves called `names` shows as text, from the measured numbers."""
+    words = [WORDS[name][0] for name in names]
     if not trials:
-        return f"Three empty panels: test error, weight norm, effective learning rate. {_when(planned)}"
+        return f"Three empty panels: {', '.join(words)}. {_when(planned)}"
     current = trials[-1]
     said = [
-        "Curves of test error, weight norm and effective learning rate over the run.",
-        f"Current run ({current.dials}), {current.done:.0%} done: {_numbers(current)}. {_when(current)}",
+        f"Curves of {', '.join(words[:-1])} and {words[-1]} over the run.",
+        f"Current run ({current.dials}), {current.done:.0%} done: {_numbers(current, names)}. {_when(current)}",
     ]
-    names = labels([trial.dials for trial in trials])
-    said += [f"Earlier run {name}: {_numbers(trial)}." for name, trial in zip(names[:-1], trials[:-1], strict=True)]
+    told = labels([trial.dials for trial in trials])
+    earlier = zip(told[:-1], trials[:-1], strict=True)
+    said += [f"Earlier run {label}: {_numbers(trial, names)}." for label, trial in earlier]
     return " ".join(said)
 
 
@@ -335,10 +353,17 @@ def _when(trial: Trial) -> str:
     return f"Decay acts from {shaded} of the run, shaded." if shaded else "Decay never acts."
 
 
-def _numbers(trial: Trial) -> str:
+def _numbers(trial: Trial, names: Sequence[str]) -> str:
     if trial.history is None:
         return "nothing measured yet"
-    error, norm, rate = (trial.last(name) for name in TITLES)
-    said = f"test error {error:.1%}, weight norm {norm:.1f}, effective learning rate {rate:.1e}"
+    said = ", ".join(f"{WORDS[name][0]} {trial.last(name):{WORDS[name][1]}}" for name in names)
     at = trial.history.diverged_at
     return said if at is None else f"{said}, then it diverged at step {at}"
+
+
+WORDS = {
+    "test_error": ("test error", ".1%"),
+    "weight_norm": ("weight norm", ".1f"),
+    "effective_lr": ("effective learning rate", ".1e"),
+    "train_loss": ("training loss", ".2f"),
+}

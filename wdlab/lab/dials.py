@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 
 from wdlab.checks import known, number, whole
 from wdlab.decay import Decay, Timing
-from wdlab.run import Model, Optimizer, Run
+from wdlab.run import Model, Optimizer, Run, Schedule
 from wdlab.tasks import Vision
+from wdlab.tasks.augment import KINDS
 
 PRESETS: dict[str, Timing] = {
     "never": Timing.never(),
@@ -21,12 +22,22 @@ PRESETS: dict[str, Timing] = {
 OWN = "own window"
 TIMINGS = (*PRESETS, OWN)
 
+SCHEDULES: dict[str, Schedule] = {
+    "falls to 0.2%": Schedule(),
+    "falls to 5%": Schedule(final=0.05),
+    "constant": Schedule("constant"),
+}
+"""Ways of the learning rate, exponential where it falls."""
+
 
 @dataclass(frozen=True)
 class Dials:
     """Every dial of the Lab: `timing` by name, the own `window` as fractions of the run, lambda, lr and the seed.
 
-    `window` counts only when `timing` is "own window". Raises ValueError for a value that is not allowed.
+    `window` counts only when `timing` is "own window". `schedule` is a name from SCHEDULES. Three dials turn the data:
+    `label_noise`, the share of training labels drawn at random; `train_size`; and `augment`, whether examples are
+    changed at random in every way there is for them. None leaves the data as the task has them. Raises ValueError for
+    a value that is not allowed.
     """
 
     timing: str = "always"
@@ -34,6 +45,10 @@ class Dials:
     weight_decay: float = 0.01
     lr: float = 0.1
     seed: int = 0
+    schedule: str = "falls to 0.2%"
+    label_noise: float | None = None
+    train_size: int | None = None
+    augment: bool | None = None
 
     def __post_init__(self) -> None:
         known("timing", self.timing, TIMINGS)
@@ -41,6 +56,13 @@ class Dials:
         number("weight_decay", self.weight_decay, 0)
         number("lr", self.lr, 0, above=True)
         whole("seed", self.seed)
+        known("schedule", self.schedule, SCHEDULES)
+        if self.label_noise is not None:
+            number("label_noise", self.label_noise, 0, 1)
+        if self.train_size is not None:
+            whole("train_size", self.train_size, 1)
+        if not isinstance(self.augment, bool | None):
+            raise ValueError(f"augment={self.augment!r} is not allowed; give True, False or None.")
 
     @property
     def when(self) -> Timing:
@@ -73,7 +95,15 @@ class Dials:
         """Return the run these dials stand for."""
         decay = Decay(float(self.weight_decay), self.when)
         optimizer = Optimizer(lr=float(self.lr))
-        return Run(task, model, optimizer, decay=decay, seed=self.seed, steps=steps, evaluations=evaluations)
+        schedule, task = SCHEDULES[self.schedule], self.turn(task)
+        return Run(task, model, optimizer, schedule, decay, seed=self.seed, steps=steps, evaluations=evaluations)
+
+    def turn(self, task: Vision) -> Vision:
+        """Return `task` with the data these dials ask for."""
+        kinds = None if self.augment is None else KINDS[task.source] if self.augment else ()
+        asked = {"label_noise": self.label_noise, "train_size": self.train_size, "augment": kinds}
+        changes = {name: value for name, value in asked.items() if value is not None}
+        return replace(task, **changes)  # type: ignore[arg-type]  # each value has its own type
 
     def parts(self) -> dict[str, str]:
         """Return what a label may say, by dial; what does not matter is left out."""
@@ -81,10 +111,19 @@ class Dials:
         told = {"timing": self.timing if self.timing in PRESETS else f"{start}–{stop}%"}
         if self.when.stop > self.when.start:
             told["weight_decay"] = f"λ {self.weight_decay:.2g}"
-        return told | {"lr": f"lr {self.lr:.2g}", "seed": f"seed {self.seed}"}
+        told |= {"lr": f"lr {self.lr:.2g}", "schedule": self.schedule}
+        return told | self._data() | {"seed": f"seed {self.seed}"}
+
+    def _data(self) -> dict[str, str]:
+        noise = "own labels" if self.label_noise is None else f"noise {self.label_noise:.3g}"
+        size = "own size" if self.train_size is None else f"{self.train_size:,} examples"
+        moved = {None: "own examples", False: "not augmented", True: "augmented"}[self.augment]
+        return {"label_noise": noise, "train_size": size, "augment": moved}
 
     def __str__(self) -> str:
-        return ", ".join(text for name, text in self.parts().items() if name != "seed" or self.seed)
+        usual = Dials()
+        quiet = [n for n in ("seed", "schedule", *self._data()) if getattr(self, n) == getattr(usual, n)]
+        return ", ".join(text for name, text in self.parts().items() if name not in quiet)
 
 
 def labels(several: Sequence[Dials]) -> list[str]:

@@ -20,12 +20,16 @@ from wdlab.lab.controls import (
     log_slider,
     picture,
     row,
+    share_slider,
+    size_options,
+    size_slider,
     stack,
+    toggles,
     unseen,
     window_slider,
 )  # fmt: skip
-from wdlab.lab.curves import Curves, Trial, in_words
-from wdlab.lab.dials import TIMINGS, Dials
+from wdlab.lab.curves import PANELS, TITLES, Curves, Trial, in_words
+from wdlab.lab.dials import SCHEDULES, TIMINGS, Dials
 from wdlab.lab.worker import Worker
 from wdlab.run import Model
 from wdlab.tasks import TASKS, Vision
@@ -35,9 +39,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOW = ("timing", "weight_decay", "lr")
+DATA = ("label_noise", "train_size", "augment")
+EVERY = (*SHOW, "schedule", *DATA)
+"""The dials that can be shown, from top to bottom."""
 EARLIER = 6
 """Runs that stay in the picture besides the current one."""
 EVALUATIONS = 40
+SIZES = {"mnist1d": (250, 500, 1000, 2000, 4000, 8000), "fashion": (250, 500, 1000, 2000, 4000)}
+"""Stops of the dial for the training set's size, all within what the source holds."""
 WHEN = {"early": "early: first 25%", "late": "late: last 50%"}
 START = "Choose when weight decay acts, then press Run."
 
@@ -46,8 +55,10 @@ class Lab:
     """One live run at a time: dials on the left, curves that grow on the right; earlier runs stay to compare with.
 
     `task` is a name from `wdlab.tasks.TASKS` or a task, `model` a `wdlab.Model`, `steps` the length of a run (the
-    task's own by default). `show` names the dials that can be seen. The cell that shows a Lab also keeps its picture
-    and the picture's text, for readers without a kernel.
+    task's own by default). `show` names the dials that can be seen: "timing", "weight_decay", "lr", "schedule", and
+    those of the data, "label_noise", "train_size" and "augment". `curves` names three of test_error, weight_norm,
+    effective_lr and train_loss, from top to bottom. The cell that shows a Lab also keeps its picture and the picture's
+    text, for readers without a kernel.
 
     With `block` the method `run` returns when the run is over, and raises what went wrong in it; None means: block
     where the environment variable WDLAB_HEADLESS is set. Raises ValueError for what is not allowed.
@@ -68,19 +79,25 @@ class Lab:
         seed: int = 0,
         device: str = "auto",
         block: bool | None = None,
+        curves: Sequence[str] = PANELS,
     ) -> None:
         self.task = TASKS[known("task", task, TASKS)] if isinstance(task, str) else task
         self.model = model or Model()
         self.steps = self.task.steps if steps is None else whole("steps", steps, 1)
-        self.shown = tuple(known("show", name, SHOW) for name in show)
+        self.shown = tuple(known("show", name, EVERY) for name in show)
+        self.curves = tuple(known("curves", name, TITLES) for name in curves)
+        if len(self.curves) != len(PANELS):
+            raise ValueError(f"curves={self.curves!r} is not allowed; give {len(PANELS)} of {', '.join(TITLES)}.")
         self.block = bool(os.environ.get("WDLAB_HEADLESS")) if block is None else block
         self._device = str(pick_device(device))
-        self._dials = Dials(seed=seed)
+        given = {"label_noise": self.task.label_noise, "train_size": self.task.train_size}
+        given["augment"] = bool(self.task.augment)
+        self._dials = Dials(seed=seed).turned(**{name: given[name] for name in DATA if name in self.shown})
         self._planned = self._trial(self._dials)
         self._trials: list[Trial] = []
         self._workers: list[Worker] = []  # at most one: the run that goes on, or the last one
         self._lock = threading.RLock()  # the picture is drawn by one thread at a time
-        self._curves = Curves()
+        self._curves = Curves(self.curves)
         self._copies: list[Any] = []  # displays of a headless run, whose stored picture follows the runs
         self._closed = False
         self._following = False
@@ -89,13 +106,13 @@ class Lab:
         self._draw()
         self._say(START)
         self._end_run = weakref.finalize(self, _end, self._workers)  # also when Python ends
-        self._end_widgets = weakref.finalize(self, _close, self._root)
+        self._end_widgets = weakref.finalize(self, _close_all, (self._root, *self._hidden))
         self._end_widgets.atexit = False
 
     # What a notebook uses
 
     def run(self, **dials: object) -> None:
-        """Turn `dials` (names of `Dials`: timing, window, weight_decay, lr, seed), then press Run.
+        """Turn `dials` (names of `Dials`: timing, window, weight_decay, lr, label_noise ...), then press Run.
 
         Refused in the status line while a run goes on. Raises ValueError for a dial or a value that is not allowed.
         """
@@ -176,20 +193,20 @@ class Lab:
     def alt(self) -> str:
         """What the picture shows, in words, from the measured numbers."""
         with self._lock:
-            return in_words(self._trials, self._planned)
+            return in_words(self._trials, self._planned, self.curves)
 
     # Widgets
 
     def _make_widgets(self) -> None:
         dials = self._dials
-        self.timing = widgets.ToggleButtons(
-            options=[(WHEN.get(name, name), name) for name in TIMINGS],
-            value=dials.timing,
-            style={"button_width": "auto"},
-        )
+        self.timing = toggles([(WHEN.get(name, name), name) for name in TIMINGS], dials.timing)
         self.window = window_slider(*dials.ends)
         self.weight_decay = log_slider(dials.weight_decay, -4, -1)
         self.lr = log_slider(dials.lr, -3, 0)
+        self.schedule = toggles([(name, name) for name in SCHEDULES], dials.schedule)
+        self.label_noise = share_slider(self.task.label_noise)
+        self.train_size = size_slider(self.task.train_size, SIZES.get(self.task.source, ()))
+        self.augment = toggles([("as they are", False), ("changed at random", True)], bool(self.task.augment))
         self.run_button = _button("Run", icon="play", button_style="primary")
         self.stop_button = _button("Stop", icon="stop", disabled=True)
         self.clear_button = _button("Clear", icon="eraser")
@@ -208,15 +225,20 @@ class Lab:
             ],
             "weight_decay": [labelled(self.weight_decay, "Strength λ", "of weight decay")],
             "lr": [labelled(self.lr, "Learning rate", "at the start of the run")],
+            "schedule": [labelled(self.schedule, "The learning rate", "over the run")],
+            "label_noise": [labelled(self.label_noise, "Label noise", "share of training labels drawn at random")],
+            "train_size": [labelled(self.train_size, "Training examples", "the number of steps stays")],
+            "augment": [labelled(self.augment, "Training examples are", "in every pass")],
         }
-        dials = [part for name in SHOW if name in self.shown for part in groups[name]]
+        dials = [part for name in EVERY if name in self.shown for part in groups[name]]
+        self._hidden = [part for name in EVERY if name not in self.shown for part in groups[name]]
         buttons = row([self.run_button, self.stop_button, self.clear_button])
         left = stack([*dials, buttons, self.progress, self.status], flex="1 1 270px", max_width="700px", min_width="0")
         right = stack([self.image, self.words], flex="3 1 460px", max_width="700px", min_width="0", overflow="auto")
         return row([left, right], align_items="flex-start", width="100%", grid_gap="12px")
 
     def _listen(self) -> None:
-        for dial in (self.timing, self.window, self.weight_decay, self.lr):
+        for dial in (self.window, *(getattr(self, name) for name in EVERY)):
             dial.observe(_weakly(self._turned), "value")
         self.run_button.on_click(_weakly(self._pressed_run))
         self.stop_button.on_click(_weakly(self._pressed_stop))
@@ -226,8 +248,8 @@ class Lab:
         """Take over what the learner set; touching the window means an own window."""
         if self._following:
             return
-        turned = {self.window: "window", self.timing: "timing", self.weight_decay: "weight_decay", self.lr: "lr"}
-        dial, value = turned[change["owner"]], change["new"]
+        dial = next(name for name in ("window", *EVERY) if getattr(self, name) is change["owner"])
+        value = change["new"]
         self._adopt(self._dials.turned(**{dial: _short(value) if isinstance(value, float) else value}))
         if self.running:
             self._note = "The dials were turned: that counts from the next run on."
@@ -251,8 +273,17 @@ class Lab:
             self.window.value = self._dials.ends
             for slider, value in ((self.weight_decay, self._dials.weight_decay), (self.lr, self._dials.lr)):
                 _reach(slider, value)
+            self.schedule.value = self._dials.schedule
+            self._set_data_widgets(self._planned.run.task)
         finally:
             self._following = False
+
+    def _set_data_widgets(self, task: Vision) -> None:
+        sizes = {size for _, size in self.train_size.options}
+        if task.train_size not in sizes:
+            self.train_size.options = size_options({*sizes, task.train_size})
+        self.train_size.value, self.label_noise.value = task.train_size, task.label_noise
+        self.augment.value = bool(task.augment)
 
     def _pressed_run(self, _: object) -> None:
         if self.running:
@@ -415,6 +446,11 @@ def _end(workers: Sequence[Worker]) -> None:
     for worker in workers:
         worker.stop()
         worker.join(5.0)
+
+
+def _close_all(several: Sequence[Any]) -> None:
+    for widget in several:
+        _close(widget)
 
 
 def _close(widget: Any) -> None:

@@ -70,12 +70,14 @@ def relative_update(
     tensor([0.1000], dtype=torch.float64)
     """
     start = _flat(before)
-    return (_flat(after) - start).norm(dim=1) / start.norm(dim=1)
+    found: Tensor = (_flat(after) - start).norm(dim=1) / start.norm(dim=1)
+    return found
 
 
 def _unit(tensor: Tensor) -> Float[Tensor, "member weight"]:
     flat = _flat(tensor)
-    return flat / flat.norm(dim=1, keepdim=True)
+    unit: Tensor = flat / flat.norm(dim=1, keepdim=True)
+    return unit
 
 
 def _flat(tensor: Tensor) -> Float[Tensor, "member weight"]:

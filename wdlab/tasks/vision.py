@@ -15,6 +15,7 @@ from torch import Tensor
 from wdlab import data
 from wdlab.checks import known, number, whole
 from wdlab.data.fashion import SIZES
+from wdlab.data.mnist_1d import CHUNK
 from wdlab.models import MLP, MemberModel, ResNet, cross_entropy
 from wdlab.tasks.augment import KINDS, draw, move_images, move_signals
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 SOURCES = ("mnist1d", "fashion", "cifar10")
 CLASSES = 10  # of each source
 SIGNAL = 40  # points of a signal of MNIST-1D
-MORE = 10_000  # signals made at a time: kept on disk, so that nearby sizes share them
 EVALUATION_BATCH = 250  # examples a member is tested on at a time: little memory, and it stays in the caches
 
 
@@ -98,7 +98,7 @@ class Vision:
         if self.source == "mnist1d":
             missing = self.train_size + self.test_size - len(found.labels) * (self.classes or CLASSES) // CLASSES
             if missing > 0:
-                found = _with_more(math.ceil(missing / (self.classes or CLASSES) * CLASSES / MORE) * MORE)
+                found = _with_more(math.ceil(missing / (self.classes or CLASSES) * CLASSES / CHUNK))
         if self.classes is None:
             return found
         kept = found.labels < self.classes
@@ -130,9 +130,9 @@ def _kinds(augment: object, source: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1)
-def _with_more(samples: int) -> data.Arrays:
-    """MNIST-1D and `samples` more signals made with another seed, the well-known ones first."""
-    first, more = data.mnist1d(), data.mnist1d(samples, seed=43)
+def _with_more(chunks: int) -> data.Arrays:
+    """MNIST-1D and `chunks` times 10,000 more signals made with other seeds, the well-known ones first."""
+    first, more = data.mnist1d(), data.mnist1d_chunks(chunks)
     return data.Arrays(torch.cat([first.inputs, more.inputs]), torch.cat([first.labels, more.labels]), first.classes)
 
 

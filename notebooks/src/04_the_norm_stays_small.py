@@ -1,0 +1,511 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 04 · The norm stays small
+#
+# **Decay in the first part of training leaves the weights small to the end, long after it is over; small weights are
+# turned further by every step, and it is this turning that pays.**
+#
+# {{badges}} · {{minutes}} on two CPU cores · no GPU needed
+#
+# You will rebuild two figures: norm and turning of runs whose decay ended early, and the gain of runs that *copy* one
+# thing at a time from such a run.
+
+# %% [markdown]
+# ## What you will be able to do
+#
+# * say why the norm cannot grow back once the learning rate has fallen, and show where it does;
+# * tell "goes along with" from "causes", by setting one quantity by hand and leaving the rest alone;
+# * say what share of a gain an explanation accounts for, with an interval.
+#
+# **Before this:** [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb) for the effective learning
+# rate; [03 · Early weight decay](03_early_weight_decay.ipynb) for the gain that is explained here. **After this:**
+# [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb).
+#
+# **Whose finding.** Bjorck, Weinberger and Gomes (2021) report that decay applied only at the start leaves the norm small
+# for the whole of training, and that a small norm regularizes because updates become larger relative to the weights. How
+# we measure it, the runs that copy, the thresholds and the controls are our operationalization. Zhang, Wang, Xu and
+# Grosse (2019) proposed a larger effective learning rate as one of three mechanisms of weight decay.
+
+# %%
+import os
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown, display
+
+from wdlab import TASKS, Decay, Match, Timing, figures, sweep
+from wdlab.claims import CLAIMS, CONSTANT, EARLY, NEVER, network
+from wdlab.exercises import chapter04
+from wdlab.figures.arms import say_share
+from wdlab.lab import Fork, Predictions
+from wdlab.stats import interval, paired, share
+from wdlab.sweeps import Results
+from wdlab.tasks import Batches
+
+torch.set_num_threads(1)  # small networks: the sweeps below use one process a core instead
+
+# %% tags=["parameters"]
+scale = os.environ.get("WDLAB_SCALE", "demo")  # "ci" proves that it runs, "demo" is for you, "gpu" has more seeds
+seed_offset = 0  # the first seed; settings were chosen on seeds from 10,000 on, with the same test examples
+device = "auto"
+
+# %% [markdown]
+# ## Commit to a guess
+#
+# Your answers stay in this notebook's memory, and the last cell scores them. Commit before you run on.
+
+# %%
+predictions = Predictions()
+BELOW = ["less than a quarter", "a quarter to a half", "more than a half"]
+predictions.ask(
+    "norm", "Decay stops after a quarter of the run. How far below never's is the norm at the end?", BELOW
+)
+
+# %%
+SHARES = ["less than a third", "about half", "more than two thirds"]
+predictions.ask(
+    "lr",
+    "A run without decay takes over the effective learning rate of the early-decay run. What share of the gain is its?",
+    SHARES,
+)
+
+# %%
+predictions.ask(
+    "alone",
+    "Another keeps its weights small by rescaling them, but at the effective learning rate of the run without decay. "
+    "What share of the gain is its?",
+    SHARES,
+)
+
+# %% [markdown]
+# ## By hand
+#
+# Two networks in lockstep. The *leader* decays in the first quarter of training. The *copy* never decays; but before
+# every step, each of its hidden layers gets the learning rate that turns it as the leader's layer is turned. Weights that
+# feed a BatchNorm do not matter in scale, so under SGD that is lr · ‖W‖² / ‖W'‖², with W' the leader's (notebook 02).
+
+# %%
+task = TASKS["mnist1d"]
+data = task.arrays()
+test_x, test_y = data.inputs[: task.test_size], data.labels[: task.test_size]
+steps, lr, weight_decay, momentum = network(scale).steps // 2, 0.1, 0.01, 0.9
+
+
+def network_by_hand(seed, width=64):
+    torch.manual_seed(seed)
+    layers = []
+    for inputs in (40, width, width):
+        layers += [torch.nn.Linear(inputs, width, bias=False), torch.nn.BatchNorm1d(width), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(width, 10))
+
+
+def step_by_hand(net, buffers, x, y, lr, weight_decay, leader=None):
+    F.cross_entropy(net(x), y).backward()
+    with torch.no_grad():
+        for i, p in enumerate(net.parameters()):
+            g = p.grad + weight_decay * p if p.ndim > 1 else p.grad
+            buffers[i] = momentum * buffers.get(i, 0) + g
+            rate = lr
+            if leader is not None and p.ndim > 1 and p.shape[0] > 10:  # a hidden layer
+                rate = lr * (p.norm() / leader[i].norm()) ** 2  # <- the line that makes the difference
+            p -= rate * buffers[i]
+            p.grad = None
+
+
+# %%
+seed = seed_offset
+nets = {name: network_by_hand(seed) for name in ("never", "early", "copy of early's effective lr")}
+buffers = {name: {} for name in nets}
+norms = {name: [] for name in nets}
+batches = Batches(task, [seed], len(data.labels))
+for step in range(steps):
+    batch = batches.indices(step)[0]
+    x, y, now = data.inputs[batch], data.labels[batch], lr * 0.002 ** (step / steps)
+    leader = [p.detach().clone() for p in nets["early"].parameters()]
+    for name, net in nets.items():
+        on = weight_decay if name == "early" and step < steps / 4 else 0.0
+        step_by_hand(net, buffers[name], x, y, now, on, leader if name.startswith("copy") else None)
+        norms[name].append(sum(p.square().sum() for p in net.parameters() if p.ndim > 1).sqrt().item())
+ends = {name: (net.eval()(test_x).argmax(1) == test_y).float().mean().item() for name, net in nets.items()}
+lines = [f"| {name} | {ends[name]:.3f} | {norms[name][-1]:.1f} |" for name in nets]
+display(Markdown("\n".join(["| run | test accuracy | weight norm at the end |", "|---|---|---|", *lines])))
+figures.lines(norms, "Weight norm, by hand", "step", "weight norm")
+
+# %% [markdown]
+# One seed, so do not read much into the accuracies yet. Read the norms: the copy's is the largest of the three. It copies
+# the *turning* of the run with the small norm, and has the largest norm of all. If the copy does well in the measurement
+# below, small weights as such cannot be the reason.
+
+# %% [markdown]
+# ## Why the norm cannot grow back
+#
+# The gradient stands at a right angle to weights whose scale does not matter, so a step of plain SGD makes ‖W‖² longer by
+# lr² ‖∇L‖², and nothing but decay can make it shorter. After decay has ended the norm starts to grow again, but by
+# then the learning rate has fallen, and it counts squared. How much of that growth is left?
+
+# %%
+decays = network(scale).schedule.table(steps).square()
+left = {t: (decays[int(t * steps) :].sum() / decays.sum()).item() for t in (0.1, 0.25, 0.5)}
+rows = [f"| {t:.0%} | {falling:.1%} | {1 - t:.0%} |" for t, falling in left.items()]
+head = ["| decay ends after | left of the sum of lr², falling lr | the same, constant lr |", "|---|---|---|"]
+display(Markdown("\n".join([*head, *rows])))
+
+# %% [markdown]
+# That is the prediction to test: with this schedule the norm stays where decay left it, and with a constant learning rate
+# it grows back.
+
+# %% [markdown]
+# ## The same through the library
+#
+# `Match` is the line you wrote. `Match(effective_lr=...)` copies the effective learning rate of the run that has another
+# decay and is otherwise the same; `Match(norm=...)` rescales every hidden layer after each step to the norm of that run.
+# Both leave the network's function alone at the moment they act. They only change how far *later* steps turn it.
+
+# %%
+base = replace(network(scale), decay=Decay(0.01, NEVER))
+early = Decay(0.01, EARLY)
+ARMS = {
+    "never": base,
+    "early": replace(base, decay=early),
+    "copies early's effective lr": replace(base, match=Match(effective_lr=early)),
+    "copies early's norm": replace(base, match=Match(norm=early)),
+    "copies the norm, at never's effective lr": replace(base, match=Match(norm=early, effective_lr=base.decay)),
+    "keeps its first norm": replace(base, match=Match(norm="start")),
+    "keeps its first norm, at never's effective lr": replace(base, match=Match("start", base.decay)),
+}
+NAMES = {(run.decay, run.match): name for name, run in ARMS.items()}
+seeds = range(seed_offset, seed_offset + CLAIMS["small-norm-is-enough"].levels[scale].seeds)
+arms = sweep([replace(run, seed=s) for s in seeds for run in ARMS.values()], device=device)
+
+
+def only(*names):
+    """Return the results of some arms."""
+    return Results(tuple(h for h in arms.histories if NAMES[h.run.decay, h.run.match] in names))
+
+
+shown = ("weight_norm", "rotation", "test_error")
+figures.curves(only(*list(ARMS)[:4]), shown, lambda run: NAMES[run.decay, run.match])
+
+# %% [markdown]
+# In the middle: the angle by which one step turns the hidden layers. Decay acted in the first quarter only; from there on
+# *early* and *never* see the same batches at the same learning rate. The runs that copy go along with *early* there,
+# whatever their norm.
+
+# %% [markdown]
+# ## Turn it yourself
+#
+# Train with decay, fork the run, and go on twice from the same state: decay on in one branch, off in the other. When does
+# it still matter that decay goes on? Then set the learning rate to *constant* and fork at the same place.
+
+# %%
+fork = Fork(steps=100 if scale == "ci" else task.steps, seed=seed_offset, device=device)
+fork.run(at=0.25)
+fork
+
+# %% [markdown]
+# ## The measurement
+#
+# ### Small to the end
+#
+# A claim is *supported* when the whole 95% interval of its effect over paired seeds lies beyond the smallest effect of
+# interest, which was fixed before. Its control is a place where it must not hold: here a learning rate that never falls.
+
+
+# %%
+def check(name, **more):
+    return CLAIMS[name].check(scale=scale, seed_offset=seed_offset, device=device, **more)
+
+
+norm = check("early-norm-stays-small")
+norm
+
+# %%
+saved = norm.effect
+answer = BELOW[0 if saved < 0.25 else 1 if saved < 0.5 else 2]
+predictions.reveal("norm", answer, f"It ended {saved:.0%} below never's.")
+
+# %% [markdown]
+# Small weights are one thing, larger updates another. This is the angle of the steps after decay has ended, measured and
+# not computed from the norm, as log2 of its ratio to never's: 1 is twice as far, 2 is four times.
+
+# %%
+turns = check("steps-turn-further")
+turns
+
+# %% [markdown]
+# ### Which of the two pays?
+#
+# Norm and turning move together, so a correlation cannot tell them apart. Runs that copy can. Each dot is one seed; the
+# text at the right is the share of early decay's gain that the arm recovers, with Fieller's interval for a ratio.
+
+
+# %%
+def gain(name):
+    """Return the gain in accuracy of an arm over never, seed by seed; refused if they differ in a second thing."""
+    factor = ("decay.timing", EARLY, NEVER) if name == "early" else ("match", ARMS[name].match, base.match)
+    return paired(only(name, "never"), *factor).values
+
+
+gained = {name: gain(name) for name in ARMS if name != "never"}
+figures.gains(gained, whole="early")
+
+# %% [markdown]
+# Two arms share a norm and differ in how far a step turns; two share the turning and differ in norm. Look at which pairs
+# end together.
+
+# %%
+copied_lr = check("effective-lr-is-enough")
+copied_lr
+
+# %%
+copied_norm = check("small-norm-is-enough")
+copied_norm
+
+
+# %%
+def place(name):
+    found = share(gained[name], gained["early"])
+    return SHARES[0 if found.mean < 1 / 3 else 1 if found.mean < 2 / 3 else 2], f"Measured: {say_share(found)}."
+
+
+if interval(gained["early"]).low > 0:
+    display(predictions.reveal("lr", *place("copies early's effective lr")))
+    display(predictions.reveal("alone", *place("keeps its first norm, at never's effective lr")))
+else:
+    display(Markdown("On these seeds *early* did not clearly beat *never*, so there is no gain to share out."))
+
+# %% [markdown]
+# ### A dissent, and what comes of it here
+#
+# Liu and co-authors (2021, arXiv 2102.03497) report that rescaling weights gives VGG16 on CIFAR-10 about the test accuracy
+# that decay gives, although it does not raise the effective learning rate, and call that explanation insufficient. The
+# arm *keeps its first norm* is weight rescaling in its plainest form. Compare it with *never* in the figure: it gains.
+# But does its effective learning rate not rise? Against decay it may not; against *never* it does, since never's norm
+# grows.
+
+# %%
+ends = arms.table.assign(arm=[NAMES[run.decay, run.match] for run in arms.runs])
+ratio = ends.groupby("arm", sort=False)["effective_lr"].mean()
+rows = [f"| {name} | {value / ratio['never']:.2f} |" for name, value in ratio.items()]
+display(Markdown("\n".join(["| arm | effective lr at the end, in units of never's |", "|---|---|", *rows])))
+
+# %% [markdown]
+# So hold the norm, and take the rise away: the same rescaling at the effective learning rate of *never*. For plain SGD
+# nothing could remain, by algebra (an exercise below). With momentum it is a question for measurement.
+
+# %%
+alone = check("small-norm-alone-is-nothing")
+alone
+
+# %% [markdown]
+# That is our small network and not VGG16. What it shows is narrower than the dissent: *here*, rescaling earns what it earns
+# through the turning.
+
+# %% [markdown]
+# ## Falsification: a learning rate that never falls
+#
+# The whole argument leans on a falling learning rate. With a constant one the norm has the time to grow back, the turning
+# falls behind it, and early decay should leave no gain.
+
+# %%
+few = range(seed_offset, seed_offset + min(5, len(seeds)))
+flat = sweep(
+    [
+        replace(base, seed=s, schedule=CONSTANT, decay=Decay(0.01, timing))
+        for s in few
+        for timing in (NEVER, EARLY, Timing.always())
+    ],
+    device=device,
+)
+figures.curves(flat, shown)
+
+# %%
+flat_gain = paired(flat, "decay.timing", EARLY, NEVER)
+display(
+    Markdown(
+        f"Gain of early decay at a constant rate: **{flat_gain.mean:+.3f}** (95% interval {flat_gain.low:+.3f} to "
+        f"{flat_gain.high:+.3f}, {len(few)} seeds). With the falling rate it was "
+        f"{sum(gained['early']) / len(seeds):+.3f}."
+    )
+)
+
+# %% [markdown]
+# ## Other networks, other data
+#
+# The same claims for a 1-D ResNet on the same signals and for a 2-D ResNet on Fashion-MNIST. Their gains are smaller, so
+# for the same number of seeds the intervals are wider against them: *inconclusive* means just that.
+
+# %%
+small = {"seeds": 2} if scale == "ci" else {}  # convolutions are slow: at ci scale two seeds prove the path, no more
+elsewhere = [
+    check(f"{name}{where}", **small)
+    for where in ("-signals", "-images")
+    for name in ("norm-stays-small", "steps-turn-further", "effective-lr-is-enough", "small-norm-is-enough")
+]
+
+# %% [markdown]
+# Everything on one page: first how small and how far (in units of their own, so read them one by one), then the arms.
+# Blue: the claim, which should lie right of the orange bar. Grey: its control, which should lie left of it.
+
+# %%
+figures.forest([norm, turns, *(v for v in elsewhere if "enough" not in v.id)])
+
+# %%
+figures.forest([copied_lr, copied_norm, alone, *(v for v in elsewhere if "enough" in v.id)])
+
+# %% tags=["nbval-check-output"]
+for verdict in (norm, turns, copied_lr, copied_norm, alone, *elsewhere):
+    print(f"{verdict.id}: {verdict.verdict}; control {verdict.control}")
+
+# %% [markdown]
+# ## Exercises
+#
+# Fill in each function and run the cell below it. The checker compares you with a reference, shows the smallest case in
+# which you differ, and names the likely slip. It never stops the notebook.
+#
+# ### 1. Copy the effective learning rate
+# difficulty 2 of 5 · importance 5 of 5 · 5 minutes
+#
+# A tensor of norm `norm` is to be turned as `lr` turns the leader's, whose norm is `leader_norm`. Return the learning rate
+# it needs, for `optimizer` "sgd" and "adam".
+#
+# <details><summary>A hint</summary>The effective learning rate is lr / norm² under SGD and lr / norm under Adam. Set the two
+# runs' equal, and solve.</details>
+
+
+# %% tags=["exercise"]
+def copied_rate(lr, norm, leader_norm, optimizer):
+    """Return the lr that gives this tensor the leader's effective learning rate."""
+    ...
+
+
+# %% tags=["solution"]
+def copied_rate(lr, norm, leader_norm, optimizer):
+    power = 2 if optimizer == "sgd" else 1
+    return lr * (norm / leader_norm) ** power
+
+
+# %%
+chapter04.check_copied_lr(copied_rate)
+
+# %% [markdown]
+# ### 2. Rescale
+# difficulty 2 of 5 · importance 3 of 5 · 5 minutes
+#
+# Return `w` with the norm of `leader`, pointing where it pointed.
+#
+# <details><summary>A hint</summary>First make it a tensor of norm 1.</details>
+
+
+# %% tags=["exercise"]
+def rescale(w, leader):
+    """Return w with the leader's norm."""
+    ...
+
+
+# %% tags=["solution"]
+def rescale(w, leader):
+    return w / w.norm() * leader.norm()
+
+
+# %%
+chapter04.check_rescale(rescale)
+
+# %% [markdown]
+# ### 3. The share of a gain
+# difficulty 2 of 5 · importance 4 of 5 · 5 minutes
+#
+# `arm`, `never` and `early` hold one accuracy a seed. Return the share of early's gain over never that the arm recovers.
+#
+# <details><summary>A hint</summary>On one seed early may gain next to nothing. What would a ratio on that seed be worth?
+# </details>
+
+
+# %% tags=["exercise"]
+def recovered(arm, never, early):
+    """Return the share of early's gain that the arm recovers."""
+    ...
+
+
+# %% tags=["solution"]
+def recovered(arm, never, early):
+    return (arm.mean() - never.mean()) / (early.mean() - never.mean())
+
+
+# %%
+chapter04.check_share(recovered)
+
+# %% [markdown]
+# ### 4. The same path at another scale
+# difficulty 4 of 5 · importance 5 of 5 · 15 minutes
+#
+# SGD with momentum is at weights `w` with the buffer `buffer` (a sum of past gradients) and the learning rate `lr`; w ← w −
+# lr · buffer. Somebody multiplies w by `c`. Return weights, buffer and learning rate with which training goes on as if
+# nothing had happened: the same directions of w at every later step.
+#
+# <details><summary>A hint</summary>Gradients at c w are those at w, divided by c. What must the buffer be, if it had been
+# collected there?</details>
+# <details><summary>Another</summary>The step must be c times as long as it was, and the buffer is c times smaller.</details>
+
+
+# %% tags=["exercise"]
+def same_state(w, buffer, lr, c):
+    """Return (weights, buffer, lr) at c w that go the same way."""
+    ...
+
+
+# %% tags=["solution"]
+def same_state(w, buffer, lr, c):
+    return c * w, buffer / c, c**2 * lr
+
+
+# %%
+chapter04.check_same_state(same_state)
+
+# %% [markdown]
+# ## What would change our mind
+#
+# * **The controls.** Had a run gained by copying *late* decay's effective learning rate, or by a small norm at never's, then
+#   copying as such would help, and not what is copied.
+# * **The constant rate.** Had the norm stayed small there too, the schedule would not be the reason that it stays.
+# * **What a copy cannot copy.** The head and the BatchNorm parameters have a scale that matters. They are never copied, so
+#   whatever decay of the head does is missing from every arm; a share below 100% may lie there.
+# * **What the paper does that we do not.** Bjorck, Weinberger and Gomes train ResNet-18 on CIFAR-10, ResNet-50 on CIFAR-100
+#   and DenseNet-121 on tiny-ImageNet. We could not read whether they ran arms like ours.
+# * **Mechanisms we do not test.** Zhang and co-authors (2019) name two more for other optimizers: a smaller input-output
+#   Jacobian and a smaller effective damping.
+
+# %% [markdown]
+# ## Your score
+
+# %%
+predictions.score()
+
+# %% [markdown]
+# **In three sentences.** A learning rate that falls leaves no time to grow back what early decay has shrunk, so the norm is
+# small to the end and every step turns the weights further; with a constant rate it is not so. Runs that copy the turning
+# without decay, and runs that copy the norm, show how much of the gain goes with each; the shares and verdicts above say how
+# far that holds on your seeds. A small norm that is not allowed to turn further is the test of the norm itself.
+#
+# **Next:** [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb): why the usual measures of a network do not see
+# any of this. [06 · Data grow the weights](06_data_grow_the_weights.ipynb): what makes them grow in the first place.
+#
+# ### References
+#
+# * J. Bjorck, K. Weinberger, C. Gomes. *Understanding Decoupled and Early Weight Decay.* AAAI 2021.
+# * E. Fieller. *Some Problems in Interval Estimation.* Journal of the Royal Statistical Society B, 1954.
+# * Z. Liu and co-authors. arXiv 2102.03497, 2021 (read in parts only).
+# * T. van Laarhoven. *L2 Regularization versus Batch and Weight Normalization.* 2017.
+# * G. Zhang, C. Wang, B. Xu, R. Grosse. *Three Mechanisms of Weight Decay Regularization.* ICLR 2019.

@@ -1,0 +1,235 @@
+"""Claims of chapter 06: how fast weights grow without decay depends on the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+from wdlab.claims.arms import CONSTANT, NEVER, image_resnet, levels, network, signal_resnet, trained
+from wdlab.claims.claim import Claim, Measure, Setting
+from wdlab.decay import Decay
+from wdlab.measures.growth import Growth, record
+from wdlab.run import Model, Run
+from wdlab.tasks import TASKS
+from wdlab.train import Training, watch
+
+OURS = (
+    "Bjorck et al. 2021 (how fast weights grow depends strongly on the data and how well they generalize); "
+    "manipulation, measure and thresholds are ours"
+)
+DERIVED = "derived here from the right angle between weights and gradient; thresholds are ours"
+NOISE = 0.5
+EARLY = 0.05
+"""The share of a run after which controls look: before a set is memorized, or an example has come back often."""
+
+MOST = {"fashion": 4000, "cifar10": 50_000}
+"""Examples there are to train on, beside the test examples; signals can be made without end."""
+
+
+def growing(scale: str) -> Run:
+    """Return the run chapter 06 rests on: no decay, a constant lr, and a set small enough to be memorized.
+
+    At demo scale 2,000 signals of MNIST-1D are seen about 40 times each; at `scale` paper 5,000 images of CIFAR-10 are
+    seen about 256 times each.
+    """
+    base = replace(network(scale), schedule=CONSTANT, decay=Decay(0.01, NEVER))
+    if scale == "ci":
+        return replace(base, task=of(base, train_size=500, batch_size=64).task, model=Model(width=64), steps=450)
+    if scale == "paper":
+        return replace(of(base, train_size=5000, augment=()), steps=10_000)
+    return replace(of(base, train_size=2000), steps=620)
+
+
+def growing_signals(scale: str) -> Run:
+    """Return the same for the 1-D ResNet on MNIST-1D."""
+    base = replace(signal_resnet(scale), schedule=CONSTANT, decay=Decay(0.01, NEVER))
+    return replace(of(base, train_size=250 if scale == "ci" else 1000), steps=150 if scale == "ci" else 310)
+
+
+def growing_images(scale: str) -> Run:
+    """Return the same for the 2-D ResNet on Fashion-MNIST."""
+    base = replace(image_resnet(scale), task=TASKS["fashion"], schedule=CONSTANT, decay=Decay(0.01, NEVER))
+    return replace(of(base, train_size=250 if scale == "ci" else 1000), steps=100 if scale == "ci" else 210)
+
+
+def of(run: Run, **dials: Any) -> Run:
+    """Return `run` on other data: `dials` are fields of its task, such as label_noise or train_size."""
+    return replace(run, task=replace(run.task, **dials))
+
+
+def fresh(run: Run, scale: str) -> Run:
+    """Return `run` on as many examples as its steps ask for, so that none comes twice.
+
+    Images are limited to those there are, and signals at ci scale to those that need not be made: there examples come
+    back, but seldom.
+    """
+    wanted = run.steps * run.task.batch_size
+    most = MOST.get(run.task.source, 8000 if scale == "ci" else wanted)
+    return of(run, train_size=min(wanted, most))
+
+
+def norms(runs: Sequence[Run], setting: Setting, at: float = 1.0) -> list[list[float]]:
+    """Return the weight norm of each of `runs` at each seed, after the share `at` of the run: [run][seed]."""
+    for task in {run.task for run in runs}:
+        task.arrays()  # made here, side by side, and not by each worker for itself
+    asked = [replace(run, seed=seed) for run in runs for seed in setting.seeds]
+    found = [
+        next(norm for step, norm in zip(h.steps, h.curves["weight_norm"], strict=True) if step >= at * h.run.steps)
+        for h in trained(asked, setting).histories
+    ]
+    count = len(setting.seeds)
+    return [found[start : start + count] for start in range(0, len(found), count)]
+
+
+def excess(a: Run, b: Run, setting: Setting, at: float = 1.0) -> list[float]:
+    """Return by what share the norm of run `a` is above that of run `b`, seed by seed."""
+    return [one / other - 1 for one, other in zip(*norms([a, b], setting, at), strict=True)]
+
+
+def followed(runs: Sequence[Run], device: str = "cpu") -> Growth:
+    """Train `runs` (of one shape, by SGD with one momentum, without decay) and return norms and gradients by step."""
+    (momentum,) = {run.optimizer.momentum for run in runs}
+    return record(watch(Training(runs, device)), momentum)
+
+
+# What is compared
+
+Base = Callable[[str], Run]
+
+
+def _noise(base: Base, setting: Setting, once: bool = False) -> list[float]:
+    clean = fresh(base(setting.scale), setting.scale) if once else base(setting.scale)
+    return excess(of(clean, label_noise=NOISE), clean, setting)
+
+
+def _noisy(base: Base, once: bool = False) -> Measure:
+    return lambda setting: _noise(base, setting, once)
+
+
+def quarter(run: Run) -> Run:
+    """Return `run` on a quarter of its training set."""
+    return of(run, train_size=run.task.train_size // 4)
+
+
+def _quarter_short(setting: Setting, at: float = 1.0) -> list[float]:
+    run = growing(setting.scale)
+    return [-value for value in excess(quarter(run), run, setting, at)]
+
+
+def _repeated(setting: Setting, at: float = 1.0) -> list[float]:
+    run = growing(setting.scale)
+    return excess(run, fresh(run, setting.scale), setting, at)
+
+
+def _augmented(kinds: tuple[str, ...]) -> Measure:
+    def short(setting: Setting) -> list[float]:
+        run = growing(setting.scale)
+        return [-value for value in excess(of(run, augment=kinds), run, setting)]
+
+    return short
+
+
+def data_sets(scale: str) -> dict[str, Run]:
+    """Return the runs on which the prediction from gradients is tried, by name: they grow very differently."""
+    run = growing(scale)
+    return {"clean": run, "label noise": of(run, label_noise=NOISE), "a quarter of the examples": quarter(run)}
+
+
+@lru_cache(maxsize=2)
+def _grown(setting: Setting) -> tuple[Growth, ...]:
+    runs = data_sets(setting.scale).values()
+    return tuple(followed([replace(run, seed=s) for s in setting.seeds], setting.device) for run in runs)
+
+
+def _missed(setting: Setting, of_another: bool = False) -> list[float]:
+    """Return minus the largest relative error of the predicted norm over the data sets, seed by seed."""
+    grown = _grown(setting)
+    givers = [after for _, after in pairwise([*grown, grown[0]])] if of_another else grown
+    worst = [0.0] * len(setting.seeds)
+    for one, giver in zip(grown, givers, strict=True):
+        errors = (one.predicted_with(giver.relative_gradient)[-1] / one.measured[-1] - 1).abs().tolist()
+        worst = [max(pair) for pair in zip(worst, errors, strict=True)]
+    return [-value for value in worst]
+
+
+MEMORIZED = "of the clean set's final weight norm, by which that with half the labels random is larger"
+NEVER_TWICE = "the same noise in examples that never come twice, and so cannot be memorized"
+
+CLAIMS = (
+    Claim(
+        "memorized-noise-grows-the-norm",
+        "At a constant learning rate random labels that a network memorizes make its weights grow more, by over 5%.",
+        OURS,
+        MEMORIZED,
+        _noisy(growing),
+        f"{NEVER_TWICE} (at ci scale: that come back seldom)",
+        _noisy(growing, once=True),
+        levels(0.05),
+    ),
+    Claim(
+        "small-sets-stop-growing",
+        "A training set of a quarter the size is memorized sooner, and after as many steps at a constant learning rate "
+        "its weight norm is lower, by over 20%.",
+        OURS,
+        "of the whole set's weight norm, by which that of a quarter of the set is lower",
+        _quarter_short,
+        "the same runs after a twentieth of the steps, before either set is memorized",
+        lambda setting: _quarter_short(setting, EARLY),
+        levels(0.2),
+    ),
+    Claim(
+        "repeats-grow-the-norm",
+        "Examples that come again and again make weights grow more than as many fresh ones, by over 5%.",
+        OURS,
+        "of the weight norm with fresh examples, by which that with repeated ones is larger",
+        _repeated,
+        "the same runs after a twentieth of the steps, when no example has come back more than a few times",
+        lambda setting: _repeated(setting, EARLY),
+        levels(0.05),
+    ),
+    Claim(
+        "shifting-slows-growth",
+        "Signals that are shifted at random in every pass make weights grow less, by over 5%.",
+        OURS,
+        "of the weight norm without augmentation, by which that with shifts is lower",
+        _augmented(("shift",)),
+        "signals scaled and with noise added at random in every pass: as new each time, but no better to learn from",
+        _augmented(("scale", "noise")),
+        levels(0.05),
+    ),
+    Claim(
+        "gradients-predict-the-norm",
+        "The first norm, the learning rates and G = ||w|| ||grad|| give the final norm of the scale-invariant weights "
+        "to within 10% on each of three data sets.",
+        DERIVED,
+        "minus the largest relative error of the predicted norm",
+        _missed,
+        "the same prediction with the G of another data set",
+        lambda setting: _missed(setting, of_another=True),
+        levels(-0.1),
+    ),
+    Claim(
+        "memorized-noise-grows-the-norm-signals",
+        "The same holds for a 1-D ResNet on MNIST-1D: random labels that it memorizes make weights grow more.",
+        OURS,
+        MEMORIZED,
+        _noisy(growing_signals),
+        f"{NEVER_TWICE} (at ci scale: that come back seldom)",
+        _noisy(growing_signals, once=True),
+        levels(0.05, ci=4, demo=5, gpu=10),
+    ),
+    Claim(
+        "memorized-noise-grows-the-norm-images",
+        "The same holds on real images, a 2-D ResNet on Fashion-MNIST: random labels that it memorizes make weights "
+        "grow more.",
+        OURS,
+        MEMORIZED,
+        _noisy(growing_images),
+        "the same noise in as many images as there are, at equal steps: there is no time to memorize them",
+        _noisy(growing_images, once=True),
+        levels(0.05, ci=4, demo=5, gpu=10),
+    ),
+)

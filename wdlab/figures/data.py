@@ -1,0 +1,157 @@
+"""Figures of chapter 06: where weights end on different data, and what the gradients say they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from wdlab.figures.drawn import Drawn
+from wdlab.figures.style import COLOURS, FAINT, INK, looks, name, panels
+from wdlab.measures.growth import Growth
+from wdlab.stats import interval
+from wdlab.sweeps import Results
+
+SMOOTH = 20  # steps that a drawn gradient is the mean of: one batch's own says little
+
+
+def noise_map(results: Mapping[str, Results]) -> Drawn:
+    """Draw the final weight norm against label noise, a panel for each entry and a line for each lr schedule.
+
+    Each point is the mean over seeds with its 95% interval.
+    """
+    figure, axes = panels(len(results), width=4.6, height=3.4)
+    rows = []
+    for panel, (title, found) in zip(axes, results.items(), strict=True):
+        table = found.table.assign(schedule=[schedule_name(run.schedule) for run in found.runs])
+        rows += [{"data": title, **row} for row in _points(panel, table, "label_noise", "schedule", "weight_norm")]
+        name(panel, title, "share of labels drawn at random", "weight norm at the end")
+        panel.set_ylim(bottom=0)
+    axes[0].legend(title="learning rate", frameon=False, fontsize=9)
+    axes[0].sharey(axes[-1])
+    data = pd.DataFrame(rows)
+    told = "; ".join(f"{r.data}, {r.schedule}, noise {r.label_noise:g}: {r.mean:.1f}" for r in _each(data))
+    return Drawn(figure, f"Final weight norm against label noise, by learning-rate schedule. {told}.", data)
+
+
+def set_sizes(results: Results) -> Drawn:
+    """Draw final weight norm and test accuracy against the size of the training set, a line for each label noise."""
+    table = results.table.assign(noise=[f"label noise {run.task.label_noise:g}" for run in results.runs])
+    figure, axes = panels(2, width=4.8, height=3.4)
+    rows = []
+    for panel, metric in zip(axes, ("weight_norm", "test_accuracy"), strict=True):
+        rows += [{"metric": metric, **row} for row in _points(panel, table, "train_size", "noise", metric)]
+        panel.set_xscale("log")
+        sizes = sorted(set(table["train_size"]))
+        panel.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45)
+        panel.minorticks_off()
+        words = metric.replace("_", " ")
+        name(panel, f"{words.capitalize()} at the end", "training examples (as many steps for all)", words)
+    axes[0].legend(frameon=False, fontsize=9)
+    data = pd.DataFrame(rows)
+    told = "; ".join(
+        f"{r.noise}, {r.train_size:,} examples: norm {r.mean:.1f}" for r in _each(data[data["metric"] == "weight_norm"])
+    )
+    return Drawn(figure, f"Final weight norm and test accuracy against the size of the training set. {told}.", data)
+
+
+def kinds(results: Mapping[str, Results]) -> Drawn:
+    """Draw final weight norm, training loss and test accuracy, a row for each entry: means with 95% intervals."""
+    shown = ("weight_norm", "train_loss", "test_accuracy")
+    figure, axes = panels(len(shown), width=3.9, height=1.2 + 0.32 * len(results))
+    rows = []
+    for label, found in results.items():
+        ends = {metric: interval(found.table[metric].tolist()) for metric in shown}
+        rows.append({"data": label, **{metric: end.mean for metric, end in ends.items()}})
+        for panel, end in zip(axes, ends.values(), strict=True):
+            reach = [[end.mean - end.low], [end.high - end.mean]]
+            panel.errorbar([end.mean], [1 - len(rows)], xerr=reach, fmt="o", color=COLOURS[0], capsize=3, markersize=5)
+    data = pd.DataFrame(rows)
+    places = [-place for place in range(len(rows))]
+    for panel, metric in zip(axes, shown, strict=True):
+        panel.set_yticks(places, list(results) if panel is axes[0] else [])
+        panel.axvline(
+            float(data[metric].iloc[0]), color=FAINT, linewidth=0.8
+        )  # the first entry is what others compare with
+        name(panel, metric.replace("_", " ").capitalize(), "at the end", "")
+    told = "; ".join(
+        f"{r.data}: norm {r.weight_norm:.1f}, loss {r.train_loss:.2f}, accuracy {r.test_accuracy:.3f}"
+        for r in _each(data)
+    )
+    return Drawn(figure, f"Weight norm, training loss and test accuracy at the end, by data. {told}.", data)
+
+
+def growth(grown: Mapping[str, Growth]) -> Drawn:
+    """Draw G = ||w|| ||grad|| over the run, and the norm measured and predicted from G, mean over members.
+
+    G is the root of the sum of squares over the scale-invariant tensors, and of the mean over some steps.
+    """
+    figure, (left, right) = panels(2, width=5.2, height=3.6)
+    rows = []
+    for (label, found), look in zip(grown.items(), looks(list(grown)), strict=False):
+        colour = look["color"]
+        left.plot(smoothed(found.relative_gradient), label=label, markevery=0.25, markersize=5, **look)
+        measured, predicted = found.measured.mean(1), found.predicted.mean(1)
+        right.plot(measured, color=colour, linewidth=3, alpha=0.45)
+        right.plot(predicted, color=colour, linestyle=(0, (4, 2)), marker=look["marker"], markevery=0.25, markersize=5)
+        error = found.predicted[-1] / found.measured[-1] - 1
+        rows.append(
+            {
+                "data": label,
+                "measured": float(measured[-1]),
+                "predicted": float(predicted[-1]),
+                "relative error": float(error.mean()),
+                "whiteness": float(found.whiteness.mean()),
+            }
+        )
+    left.set_ylim(bottom=0)
+    name(left, "G = ‖w‖ ‖gradient‖", "step", f"root mean square over {SMOOTH} steps")
+    name(right, "Norm of the weights that feed BatchNorm", "step", "norm")
+    right.plot([], [], color=INK, linewidth=3, alpha=0.45, label="measured")
+    right.plot([], [], color=INK, linestyle=(0, (4, 2)), label="predicted from G")
+    left.legend(frameon=False, fontsize=9)
+    right.legend(frameon=False, fontsize=9)
+    data = pd.DataFrame(rows).set_index("data")
+    told = "; ".join(
+        f"{r['data']}: measured {r['measured']:.2f}, predicted {r['predicted']:.2f} ({r['relative error']:+.2%})"
+        for r in rows
+    )
+    return Drawn(figure, f"Relative gradient over the run, and the final norm it predicts. {told}.", data)
+
+
+def smoothed(relative_gradient: Tensor) -> list[float]:
+    """Return the root mean square over members and the last few steps, [step], of G summed over tensors in square."""
+    square = relative_gradient.square().sum(1).mean(1)
+    total = torch.nn.functional.pad(square.cumsum(0), (1, 0))
+    stop = torch.arange(1, len(total))
+    start = (stop - SMOOTH).clamp(min=0)
+    found: list[float] = ((total[stop] - total[start]) / (stop - start)).sqrt().tolist()
+    return found
+
+
+def schedule_name(schedule: Any) -> str:
+    """Return how the learning rate goes, in words: "constant", "falls to 5%"."""
+    return "constant" if schedule.name == "constant" else f"falls to {100 * schedule.final:.3g}%"
+
+
+def _points(axes: Axes, table: pd.DataFrame, x: str, line: str, metric: str) -> list[dict[str, Any]]:
+    """Draw the mean over seeds of `metric` against `x` with its interval, one line for each value of `line`."""
+    rows = []
+    lines: Sequence[str] = list(dict.fromkeys(table[line]))
+    for label, look in zip(lines, looks(lines), strict=False):
+        groups = table[table[line] == label].groupby(x)[metric]
+        found = {place: interval(values.tolist()) for place, values in groups}
+        ends = list(found.values())
+        reach = [[end.mean - end.low for end in ends], [end.high - end.mean for end in ends]]
+        places: Any = list(found)
+        axes.errorbar(places, [end.mean for end in ends], yerr=reach, label=label, capsize=3, markersize=5, **look)
+        rows += [{line: label, x: p, "mean": e.mean, "low": e.low, "high": e.high} for p, e in found.items()]
+    return rows
+
+
+def _each(data: pd.DataFrame) -> Any:
+    return data.itertuples()

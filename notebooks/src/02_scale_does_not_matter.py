@@ -51,7 +51,6 @@ from wdlab import TASKS, Training, figures
 from wdlab.claims import CLAIMS, disagreement, equilibrium_table, network_equilibrium, turning, turning_network, twin
 from wdlab.exercises import chapter02
 from wdlab.figures import scale as draw
-from wdlab.figures.convex import lines as overlaid
 from wdlab.lab import Predictions, Rescale
 from wdlab.measures.equilibrium import adamw_equilibrium, random_walk, sgd_equilibrium
 from wdlab.tasks import Batches
@@ -216,10 +215,10 @@ losses = {label: path for label, (path, _) in trained.items()}
 gap = (losses["as drawn"] - losses["w × 3, lr × 9"]).abs().max()
 norms = "; ".join(f"{label}: {norm:.2f}" for label, (_, norm) in trained.items())
 display(Markdown(f"Largest difference between the first two: {gap:.0e}. Norm of the first layer at the end: {norms}."))
-overlaid({"Three networks": losses}, "training loss")
+draw.overlaid(losses, "Training loss of three networks", "step", "loss (nats)")
 
 # %% [markdown]
-# Two of the three lines are one, to rounding. The third starts slower, because its steps turn the weights a ninth as far,
+# Two of the three lines are one, to rounding, and the thin one lies on the wide one. The third starts slower, because its steps turn the weights a ninth as far,
 # and then catches up. Look at its norm: decay has taken most of the surplus away. More on that soon.
 #
 # Momentum needs no care, because it starts from nothing: the buffer collects
@@ -385,12 +384,12 @@ run = replace(turning_network(scale), seed=seed_offset)
 steps = [step.gradient["weight_1"].flatten() for step in watch(Training([run]))][run.steps // 2 :]
 g = torch.nn.functional.normalize(torch.stack(steps), dim=1)
 cosines = [(g[k:] * g[: len(g) - k]).sum(1).mean().item() for k in range(1, 21)]
-overlaid({"Gradients k + 1 steps apart": {"mean cosine": torch.tensor(cosines)}}, "cosine")
+draw.overlaid({"mean cosine": torch.tensor(cosines)}, "Gradients k steps apart", "k", "cosine", start=1)
 
 # %% [markdown]
-# It does not. Next neighbours agree a little, and a few steps later gradients lean the other way: the loss is curved, and
-# pushes back what went too far. Steps undo one another in part, so weights grow less than independent steps would make
-# them. The angle never asked for independence. (G, too, keeps growing, and the norm follows late.)
+# It does not. Next neighbours agree a little, and a few steps later gradients lean the other way, as one would expect where
+# a loss is curved and pushes back what went too far. Steps undo one another in part, so the weights grow less than
+# independent steps would make them. The angle never asked for independence.
 #
 # Under AdamW the angle misses as well, by a little. Adam divides each weight's gradient by a number of its own, and what
 # comes out no longer stands at a right angle to the weights. The first of the two facts is gone.

@@ -7,10 +7,22 @@ import pytest
 import torch
 
 from wdlab.claims.chapter02 import Turning
-from wdlab.figures.scale import approach, equilibria, turning
+from wdlab.figures.scale import approach, equilibria, overlaid, turning
 from wdlab.measures.equilibrium import Equilibrium, Walk
 
 FORM = Equilibrium(2.0, 0.05)
+
+
+def test_overlaid_lines_get_narrower_and_zero_is_marked_where_it_is_crossed() -> None:
+    one, two = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, -2.0, 0.5])
+    drawn = overlaid({"one": one, "two": two}, "Title", "k", "cosine", start=1)
+    (axes,) = drawn.figure.axes
+    first, second, zero = axes.lines
+    assert first.get_linewidth() > second.get_linewidth()
+    assert list(first.get_xdata()) == [1, 2, 3] and second.get_ydata().tolist() == [1.0, -2.0, 0.5]
+    assert zero.get_ydata() == [0, 0] and axes.get_ylim()[0] < -2
+    assert "two goes from 1 to 0.5, between -2 and 1" in drawn.alt
+    assert len(overlaid({"one": one}, "Title", "k", "y").figure.axes[0].lines) == 1
 
 
 def test_approach_has_a_line_a_walk_and_the_closed_form_broken() -> None:

@@ -244,7 +244,7 @@ def test_the_margin_is_that_of_evaluation_mode() -> None:
     at_rest = margin(Subject(model, inputs, labels))
     torch.testing.assert_close(margin(Subject(model.train(), inputs, labels)), at_rest)
     with torch.no_grad():
-        model.mean_1 += 1
+        model.mean_1 -= 5  # every unit is on
     assert (margin(Subject(model, inputs, labels)) - at_rest).abs().min() > 1e-3
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
 from wdlab.claims.chapter02 import Turning
@@ -18,6 +18,29 @@ from wdlab.measures.equilibrium import Equilibrium, Walk
 QUANTITIES = {"norm": "norm", "angle": "angle of a step (radians)"}
 CLOSED: dict[str, Any] = {"color": INK, "linestyle": (0, (5, 2)), "linewidth": 1.6}
 SMOOTH = 25  # steps that are averaged for a line
+
+
+def overlaid(series: Mapping[str, Tensor], title: str, x: str, y: str, start: int = 0) -> Drawn:
+    """Draw lines [step] that may coincide: the first is wide, the next ones narrower; `start` is the first place on x.
+
+    A grey line marks zero where values change their sign.
+    """
+    figure, (axes,) = panels(1, width=6.4, height=3.4)
+    told, rows = [], []
+    for place, ((label, values), look) in enumerate(zip(series.items(), looks(list(series)), strict=False)):
+        steps, width = range(start, start + len(values)), max(6.0 - 4.2 * place, 1.5)
+        axes.plot(steps, values, label=label, linewidth=width, color=look["color"], solid_capstyle="round")
+        ends = f"from {float(values[0]):.3g} to {float(values[-1]):.3g}"
+        told.append(f"{label} goes {ends}, between {float(values.min()):.3g} and {float(values.max()):.3g}")
+        rows.append(pd.DataFrame({"line": label, x: steps, y: values.numpy()}))
+    data = pd.concat(rows, ignore_index=True)
+    if data[y].min() < 0 < data[y].max():
+        axes.axhline(0, color=FAINT, linewidth=1.2)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    name(axes, title, x, y)
+    if len(series) > 1:
+        axes.legend(frameon=False, fontsize=9)
+    return Drawn(figure, f"{title}, {y} against {x}: {'; '.join(told)}.", data)
 
 
 def approach(walks: Mapping[str, Walk], form: Equilibrium, title: str) -> Drawn:

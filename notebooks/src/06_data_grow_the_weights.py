@@ -1,0 +1,536 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 06 · Data grow the weights
+#
+# **Without decay weights grow, and how fast depends on the data. What is being memorized grows them; where a set is
+# memorized to the end, growth stops; noise that cannot be memorized slows it.**
+#
+# {{badges}} · {{minutes}} on two CPU cores, exercises not counted · no GPU needed
+#
+# You will rebuild three figures: the norm against label noise under three learning-rate schedules, the norm against the
+# size of the training set, and the norm *predicted* from gradients alone beside the measured one.
+
+# %% [markdown]
+# ## What you will be able to do
+#
+# * turn label noise, set size, classes and augmentation one at a time, at equal numbers of steps;
+# * show why a step makes weights longer, by exactly how much, and where momentum makes that approximate;
+# * predict the final norm from the gradients, and say which part of it is the data's doing;
+# * say when label noise grows weights, when it does not, and what the learning rate has to do with it.
+#
+# **Before this:** [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb), for the right angle between
+# weights and gradient; [03 · Early weight decay](03_early_weight_decay.ipynb), for paired seeds, claims and controls.
+#
+# **Whose finding.** Bjorck, Weinberger and Gomes (2021) report that how fast weights grow depends strongly on the data set
+# and on how well it generalizes. Which manipulations they used we could not read. Those here (label noise, set size, fresh
+# data, classes, MNIST-1D's own random changes), the measure G and all thresholds are our operationalization.
+
+# %%
+import os
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown, display
+
+from wdlab import Optimizer, Schedule, sweep
+from wdlab.claims import CLAIMS, Setting, chapter06
+from wdlab.exercises import chapter06 as exercises
+from wdlab.figures import data as draw
+from wdlab.figures import forest, lines
+from wdlab.lab import Lab, Predictions
+from wdlab.stats import interval
+from wdlab.tasks import Batches
+
+torch.set_num_threads(1)  # small networks: the sweeps below use one process a core instead
+
+# %% tags=["parameters"]
+scale = os.environ.get("WDLAB_SCALE", "demo")  # "ci" proves that it runs, "demo" is for you, "gpu" has more seeds
+seed_offset = 0  # the first seed; settings were chosen on seeds from 10,000 on, with the same test examples
+device = "auto"
+
+# %% [markdown]
+# ## Commit to a guess
+#
+# A network learns at a constant learning rate, without decay. Commit before you run on: *Run All* goes straight to the
+# answers.
+
+# %%
+predictions = Predictions()
+NORMS = ["smaller, by over 5%", "about the same", "larger, by over 5%"]
+predictions.ask(
+    "repeated", "Half the labels of a small training set are replaced at random. Its weight norm ends ...", NORMS
+)
+
+# %%
+predictions.ask("fresh", "The same label noise, but no example ever comes twice. The weight norm ends ...", NORMS)
+
+# %%
+predictions.ask(
+    "size", "A set of a quarter the size, the same number of steps, no label noise. The weight norm ends ...", NORMS
+)
+
+# %% [markdown]
+# ## By hand
+#
+# Weights that feed BatchNorm have a gradient at a right angle to them: making them longer changes nothing, so the gradient
+# has no part along them (notebook 02). Hence a step of plain SGD and the weights it starts from are the short sides of a
+# right triangle, and Pythagoras says
+#
+# $$\|W_{t+1}\|^2 = \|W_t\|^2 + \mathrm{lr}^2\,\|g_t\|^2 .$$
+#
+# Whichever way the gradient points, weights get longer. Here is the loop you know, on labels of which a share is noise. The
+# marked line adds up the right-hand side; the norm itself is read off the weights.
+
+# %%
+base = chapter06.growing(scale)
+task = base.task
+data, steps, lr = task.arrays(), base.steps // 2, 1.0
+
+
+def network_by_hand(width=64):
+    layers = []
+    for inputs in (40, width, width):
+        layers += [torch.nn.Linear(inputs, width, bias=False), torch.nn.BatchNorm1d(width), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(width, 10))
+
+
+def train_by_hand(noise, seed=seed_offset):
+    torch.manual_seed(seed)
+    net, batches = network_by_hand(), Batches(task, [seed], len(data.labels))
+    labels = torch.where(torch.rand(len(data.labels)) < noise, torch.randint(10, data.labels.shape), data.labels)
+    free = [p for p in net[:-1].parameters() if p.ndim > 1]  # the matrices that feed a BatchNorm
+    square = sum(w.detach().square().sum() for w in free)
+    measured, predicted = [], []
+    for step in range(steps):
+        batch = batches.indices(step)[0]
+        net.zero_grad()
+        F.cross_entropy(net(data.inputs[batch]), labels[batch]).backward()
+        square += lr**2 * sum(w.grad.square().sum() for w in free)  # <- the line that makes the difference
+        with torch.no_grad():
+            for p in net.parameters():
+                p -= lr * p.grad
+        measured.append(sum(w.detach().square().sum() for w in free).sqrt().item())
+        predicted.append(square.sqrt().item())
+    return measured, predicted
+
+
+# %%
+by_hand = {}
+for label, noise in {"true labels": 0.0, "half random": 0.5}.items():
+    by_hand[f"{label}, norm"], by_hand[f"{label}, Pythagoras"] = train_by_hand(noise)
+lines(by_hand, "Weights that feed BatchNorm, by hand", "step", "norm")
+
+# %%
+ends = {name: values[-1] for name, values in by_hand.items()}
+errors = [abs(ends[f"{label}, Pythagoras"] / ends[f"{label}, norm"] - 1) for label in ("true labels", "half random")]
+display(Markdown(f"Largest miss at the end: **{max(errors):.4%}** of the norm."))
+
+# %% [markdown]
+# Two lines for each set, and you see one: for plain SGD this is no theory of growth, it is bookkeeping. What is not
+# bookkeeping is that the gradient itself gets smaller as weights get longer, in proportion. Take that out: $G = \|W\|\,\|g\|$
+# does not depend on the length of W. Put it into the formula, look at the square of the square, and drop the tiny last term:
+#
+# $$\|W_{t+1}\|^4 \approx \|W_t\|^4 + 2\,\mathrm{lr}^2 G_t^2 .$$
+#
+# **The data enter through G and through nothing else.** Norms grow as the fourth root of the sum of lr² G², slowly: a set
+# with twice the G has a norm √2 times as large in the end.
+#
+# **With momentum μ** the whole push of one gradient is lr/(1 − μ) long, but spread over later steps, at which weights and
+# gradients have moved on. If gradients of different steps are at right angles to *each other* (white noise), the walk is that
+# of plain SGD at lr/(1 − μ). That is an approximation; how good it is, is measured further down.
+#
+# ## The same through the library
+#
+# `watch` hands out weights and gradients at every step; `followed` records their norms and forms both sides.
+
+# %%
+plain = replace(base, optimizer=Optimizer(lr=1.0, momentum=0.0), seed=seed_offset, steps=steps)
+draw.growth(
+    {
+        "true labels": chapter06.followed([plain], device),
+        "half random": chapter06.followed([chapter06.of(plain, label_noise=0.5)], device),
+    }
+)
+
+# %% [markdown]
+# The right panel is your plot again, now from G alone. The left one says why the norms differ: look which set has the larger
+# G early, and which later.
+#
+# ## Turn it yourself
+#
+# The number of steps is the same whatever you turn. Try half of the labels random with 250 examples, and with 8,000. Then
+# let the learning rate fall. Watch the training loss together with the norm: what happens to growth when the loss is gone?
+
+# %%
+lab = Lab(
+    task=task,
+    show=("schedule", "label_noise", "train_size", "augment"),
+    model=base.model,
+    steps=steps if scale == "ci" else base.steps,
+    seed=seed_offset,
+    device=device,
+    curves=("weight_norm", "train_loss", "test_error"),
+)
+lab.run(timing="never", schedule="constant")
+lab.run(label_noise=0.5)
+lab.run(label_noise=0.5, train_size=8000)
+lab
+
+# %% [markdown]
+# ## The measurement
+#
+# ### Label noise and the learning rate: the map
+#
+# Left: a small set whose examples come again and again. Right: as many steps, on signals made for the purpose, so that each
+# is seen once (at *ci* scale: seldom). Everything else is the same: network, steps, batch size, no decay. The next cell also
+# makes the signals, once on a machine.
+
+# %%
+once = chapter06.fresh(base, scale)
+noises, schedules = (0.0, 0.25, 0.5, 1.0), (Schedule(), Schedule(final=0.05), Schedule("constant"))
+few = range(seed_offset, seed_offset + (2 if scale == "ci" else 5))
+
+
+def trained(run, seeds=few, **dials):
+    return sweep([replace(chapter06.of(run, **dials), seed=seed) for seed in seeds], device=device)
+
+
+def over_the_map(run):
+    run.task.arrays()
+    tried = [replace(chapter06.of(run, label_noise=noise), schedule=s) for s in schedules for noise in noises]
+    return sweep([replace(one, seed=seed) for one in tried for seed in few], device=device)
+
+
+map_of = {
+    f"{task.train_size:,} examples, repeated": over_the_map(base),
+    f"{once.task.train_size:,} examples, fresh": over_the_map(once),
+}
+draw.noise_map(map_of)
+
+# %%
+rows = ["| learning rate | of its lr², spent in the first quarter | half random, repeated | half random, fresh |"]
+rows.append("|---|---|---|---|")
+for schedule in schedules:
+    spent = schedule.table(base.steps).square()
+    share = (spent[: base.steps // 4].sum() / spent.sum()).item()
+    effects = []
+    for results in map_of.values():
+        found = {
+            (r.schedule, r.task.label_noise, r.seed): n for r, n in zip(results.runs, results.table["weight_norm"])
+        }
+        effects.append(interval([found[schedule, 0.5, s] / found[schedule, 0.0, s] - 1 for s in few]))
+    told = " | ".join(f"{e.mean:+.1%} ({e.low:+.1%} to {e.high:+.1%})" for e in effects)
+    rows.append(f"| {draw.schedule_name(schedule)} | {share:.0%} | {told} |")
+display(Markdown("Norm with half the labels random, against true labels, with 95% intervals:\n\n" + "\n".join(rows)))
+
+# %% [markdown]
+# The sign depends on both. Three things explain the map:
+#
+# 1. **Noise that is not memorized makes G smaller.** The best answer to a label that may be anything is a cautious one. A
+#    cautious network has a large loss and a small G (the next figure shows both); gradients of contradicting examples in a
+#    batch cancel.
+# 2. **Memorizing makes G large.** To answer differently for signals that look alike, a network has to become steep, and a
+#    steep network has large gradients as long as anything is left to learn.
+# 3. **Growth adds up lr² G².** When the rate falls to 0.2%, nearly all lr² is spent before memorization gets under way, so
+#    that part of G counts for little. When the rate stays up, it counts in full.
+#
+# So the effect of label noise is no constant of nature. It is early caution against late memorizing, weighed by the schedule.
+# Fresh data, where memorizing is impossible, leave only the first. (That steepness is the reason for the second point is our
+# reading; what was measured is G and the norm.)
+
+# %%
+grown = {
+    "true labels": chapter06.followed([replace(base, seed=s) for s in few[:2]], device),
+    "half random": chapter06.followed([replace(chapter06.of(base, label_noise=0.5), seed=s) for s in few[:2]], device),
+    "a quarter of the set": chapter06.followed([replace(chapter06.quarter(base), seed=s) for s in few[:2]], device),
+    "fresh": chapter06.followed([replace(once, seed=s) for s in few[:2]], device),
+    "fresh, half random": chapter06.followed(
+        [replace(chapter06.of(once, label_noise=0.5), seed=s) for s in few[:2]], device
+    ),
+}
+mechanism = draw.growth(grown)
+mechanism
+
+# %%
+tail = {"repeated": base, "fresh": once}
+losses = {name: trained(run, few[:2], label_noise=0.5).table["train_loss"].mean() for name, run in tail.items()}
+told = ", ".join(f"{name}: {loss:.2f}" for name, loss in losses.items())
+display(Markdown(f"Training loss at the end with half the labels random (nats), {told}."))
+mechanism.data.round(3)
+
+# %% [markdown]
+# Follow *fresh, half random*: the largest loss of all and the smallest G. Follow *a quarter of the set*: G collapses when the
+# set is memorized, and the norm stands still from then on. The broken lines are predictions from G with the momentum rule.
+# They end a few percent high. `whiteness` says why: it would be 1 if gradients of different steps were at right angles, and
+# below 1 they undo one another in part (notebook 02 measures their cosines).
+#
+# ### Claims, fixed before the result
+#
+# The effect is relative: by which share one norm lies above the other, seed by seed. Each control is the same measurement
+# where the claim must not hold.
+
+
+# %%
+def check(name, **more):
+    return CLAIMS[name].check(scale=scale, seed_offset=seed_offset, device=device, **more)
+
+
+memorized = check("memorized-noise-grows-the-norm")
+memorized
+
+# %%
+predicted = check("gradients-predict-the-norm")
+predicted
+
+
+# %%
+def choice(effect):
+    return NORMS[0 if effect < -0.05 else 2 if effect > 0.05 else 1], f"The norm changed by {effect:+.0%}."
+
+
+display(predictions.reveal("repeated", *choice(memorized.effect)))
+display(predictions.reveal("fresh", *choice(memorized.control_outcome.effect)))
+
+# %% [markdown]
+# ### How many examples?
+#
+# As many steps for all sizes. The smallest sets come back hundreds of times, the largest never.
+
+# %%
+sizes = sorted({*(task.train_size * k // 8 for k in (1, 2, 4, 8, 16)), once.task.train_size} - {62})
+tried = [chapter06.of(base, train_size=size, label_noise=noise) for noise in (0.0, 0.5) for size in sizes]
+draw.set_sizes(sweep([replace(one, seed=seed) for one in tried for seed in few], device=device))
+
+# %% [markdown]
+# The norm has a summit. Left of it sets are small enough to be memorized within the run, after which nothing pushes any
+# more: more examples, more growth. Right of it there is less and less to memorize, and accuracy on new signals rises: more
+# examples, *less* growth. With label noise the summit is higher, and right of it the two lines cross.
+
+# %%
+small = check("small-sets-stop-growing")
+small
+
+# %%
+repeats = check("repeats-grow-the-norm")
+repeats
+
+# %%
+predictions.reveal("size", *choice(-small.effect))
+
+# %% [markdown]
+# ### Classes and augmentation
+#
+# MNIST-1D's signals are digits that were shifted, scaled and overlaid with noise. Doing more of the same at random in every
+# pass gives three kinds of augmentation. All three make each pass new. Do they all act alike?
+
+# %%
+turned = {
+    "as it is": {},
+    **{f"{classes} classes": {"classes": classes} for classes in (5, 2)},
+    **{f"augmented: {kind}": {"augment": (kind,)} for kind in ("shift", "scale", "noise")},
+    "shift, half the labels random": {"augment": ("shift",), "label_noise": 0.5},
+}
+draw.kinds({label: trained(base, **dials) for label, dials in turned.items()})
+
+# %% [markdown]
+# Fewer classes are an easier task: less G, less growth. Scaling and noise leave test accuracy about where it was and growth
+# too. Shifting helps accuracy, keeps the training loss up, and slows growth. So growth does not follow the training loss: what
+# is learnt from shifted signals also holds for the next shift, and what does hold needs no memorizing.
+
+# %%
+shifts = check("shifting-slows-growth")
+shifts
+
+# %% [markdown]
+# ### Other networks, other data
+#
+# Convolutional networks memorize more slowly, and in few steps. There the set is half as large.
+
+# %%
+limited = {"seeds": 2} if scale == "ci" else {}  # convolutions are slow: at ci scale two seeds prove the path, no more
+signals = check("memorized-noise-grows-the-norm-signals", **limited)
+signals
+
+# %%
+images = check("memorized-noise-grows-the-norm-images", **limited)
+images
+
+# %% [markdown]
+# Everything on one page. The last row is minus an error, so its bar lies left of zero.
+
+# %%
+verdicts = [memorized, small, repeats, shifts, signals, images]
+forest([*verdicts, predicted])
+
+# %% tags=["nbval-check-output"]
+for verdict in (*verdicts, predicted):
+    print(f"{verdict.id}: {verdict.verdict}; control {verdict.control}")
+
+# %% [markdown]
+# ## Exercises
+#
+# Fill in each function and run the cell below it. The checker compares you with a reference, shows the smallest case in
+# which you differ, and names the likely slip. It never stops the notebook.
+#
+# ### 1. One step longer
+# difficulty 1 of 5 · importance 5 of 5 · 5 minutes
+#
+# Weights of length `norm` feed a BatchNorm. Return their length after one step of plain SGD; `gradient` is the length of the
+# gradient.
+#
+# <details><summary>A hint</summary>Draw the weights and the step as two arrows. Which angle is between them?</details>
+
+
+# %% tags=["exercise"]
+def longer(norm, gradient, lr):
+    """Return the norm after one step of plain SGD."""
+    ...
+
+
+# %% tags=["solution"]
+def longer(norm, gradient, lr):
+    return (norm**2 + (lr * gradient) ** 2) ** 0.5
+
+
+# %%
+exercises.check_longer(longer)
+
+# %% [markdown]
+# ### 2. Label noise
+# difficulty 2 of 5 · importance 4 of 5 · 5 minutes
+#
+# Return the labels to train on. Each example has a `threshold`, drawn once from [0, 1), and a label `drawn` from all classes:
+# where the threshold lies below `noise`, the drawn label takes the place of the true one. (Why a threshold and not a coin? So
+# that more noise keeps the wrong labels that less noise has.)
+#
+# <details><summary>A hint</summary><code>torch.where(condition, this, other)</code></details>
+
+
+# %% tags=["exercise"]
+def noisy(labels, threshold, drawn, noise):
+    """Return labels of which a share is drawn at random; all three tensors have one entry an example."""
+    ...
+
+
+# %% tags=["solution"]
+def noisy(labels, threshold, drawn, noise):
+    return torch.where(threshold < noise, drawn, labels)
+
+
+# %%
+exercises.check_noisy_labels(noisy)
+
+# %% [markdown]
+# ### 3. How many are wrong?
+# difficulty 2 of 5 · importance 3 of 5 · 5 minutes
+#
+# With that noise, which share of the labels is wrong on average, when there are `classes` classes?
+#
+# <details><summary>A hint</summary>Start with two classes and a noise of 1: all labels are drawn. How many are wrong?</details>
+
+
+# %% tags=["exercise"]
+def wrong_share(noise, classes):
+    """Return the expected share of wrong labels."""
+    ...
+
+
+# %% tags=["solution"]
+def wrong_share(noise, classes):
+    return noise * (1 - 1 / classes)
+
+
+# %%
+exercises.check_wrong_share(wrong_share)
+
+# %% [markdown]
+# ### 4. The norm at the end
+# difficulty 3 of 5 · importance 5 of 5 · 10 minutes
+#
+# `lr` and `G` hold the learning rate and ‖W‖ ‖gradient‖ of each step. Return the norm at the end of the run that starts at
+# norm `start`, for SGD with this momentum, taking gradients for white.
+#
+# <details><summary>A hint</summary>What is added at each step: to the norm, its square, or its fourth power?</details>
+# <details><summary>Another</summary>In the long run momentum makes each push 1/(1 − μ) times as long. The push enters
+# squared.</details>
+
+
+# %% tags=["exercise"]
+def norm_at_end(start, lr, G, momentum):
+    """Return the norm after len(lr) steps; lr and G are tensors of one number a step."""
+    ...
+
+
+# %% tags=["solution"]
+def norm_at_end(start, lr, G, momentum):
+    return (start**4 + 2 * ((lr * G / (1 - momentum)) ** 2).sum()) ** 0.25
+
+
+# %%
+exercises.check_predicted_norm(norm_at_end)
+
+# %% [markdown]
+# ## What would change our mind
+#
+# * **The controls.** Had noise that cannot be memorized grown the norm as well, the story would be about noise and not about
+#   memorizing. Had the prediction been as good with the G of other data, G would say nothing about data.
+# * **Steps.** All comparisons are at equal numbers of steps. With many more steps larger sets are memorized too, and the
+#   summit of the size curve moves to the right; with few, even a small set is not memorized and noise slows growth. The next
+#   cell shows the same network and noise on a larger set.
+# * **G is not free of the path.** It is measured on the very run whose norm it predicts. The prediction shows that nothing
+#   but G is needed. It does not say what G a data set will have, which is the harder question.
+# * **Right angles.** The rule is for weights that feed a normalization. The last layer does not, and its weights can also
+#   shrink; the norms in the figures include it, those in the predictions do not.
+# * **Memorizing is not the same as generalizing badly.** The small sets generalize worst of all and grow least. "Depends on
+#   generalization" holds here among sets that are not memorized to the end.
+# * **What the paper does that we do not.** Its data and networks are larger, and we do not know which data it compared.
+
+# %%
+larger = chapter06.excess(
+    chapter06.of(base, train_size=8000, label_noise=0.5),
+    chapter06.of(base, train_size=8000),
+    Setting(scale, tuple(few), device),
+)
+found = interval(larger)
+display(
+    Markdown(
+        f"Half the labels random in 8,000 examples, {base.steps} steps, constant rate: norm **{found.mean:+.1%}** "
+        f"(95% interval {found.low:+.1%} to {found.high:+.1%})."
+    )
+)
+
+# %% [markdown]
+# ## Your score
+
+# %%
+predictions.score()
+
+# %% [markdown]
+# **In three sentences.** A step makes weights that feed BatchNorm longer by Pythagoras, so their growth is the sum of
+# lr² G² and the data enter through G alone. Memorizing makes G large and a memorized set makes it vanish, while noise that
+# cannot be memorized makes it small; the verdicts above say how far that held on your seeds and networks. Which of these
+# shows in the final norm is decided by how long the learning rate stays up.
+#
+# **Next:** [03 · Early weight decay](03_early_weight_decay.ipynb) for what decay does to a norm that grows,
+# [04 · The norm stays small](04_the_norm_stays_small.ipynb) for what a smaller norm does to training.
+#
+# ### References
+#
+# * J. Bjorck, K. Weinberger, C. Gomes. *Understanding Decoupled and Early Weight Decay.* AAAI 2021.
+# * T. van Laarhoven. *L2 Regularization versus Batch and Weight Normalization.* 2017.
+# * C. Zhang, S. Bengio, M. Hardt, B. Recht, O. Vinyals. *Understanding Deep Learning Requires Rethinking Generalization.*
+#   ICLR 2017 (networks memorize random labels).
+# * S. Greydanus, D. Kobak. *Scaling Down Deep Learning with MNIST-1D.* ICML 2024.
+# * H. Xiao, K. Rasul, R. Vollgraf. *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms.* 2017.

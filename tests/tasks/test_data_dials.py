@@ -50,7 +50,7 @@ def test_networks_learn_the_noise_and_are_tested_on_the_truth() -> None:
 
 
 @pytest.mark.parametrize(
-    "task", [replace(TINY, label_noise=0.5), replace(SIGNALS, augment=("shift", "scale", "noise"))]
+    "turned", [replace(TINY, label_noise=0.5), replace(SIGNALS, augment=("shift", "scale", "noise"))]
 )
 def test_a_member_equals_the_same_run_alone(turned: Vision) -> None:
     runs = [Run(turned, Model(width=8), decay=Decay(0.01), steps=15, evaluations=1, seed=seed) for seed in (3, 4)]

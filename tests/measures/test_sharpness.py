@@ -188,7 +188,7 @@ def test_the_trace_of_softmax_regression() -> None:
 
 
 def test_the_trace_of_a_network_differentiates_the_batch_statistics_too() -> None:
-    """Against the whole Hessian, and against noise small enough that only curvature is felt."""
+    """Against the whole Hessian of each layer, one member at a time."""
     model = MLP(MEMBERS, (3, 3, 2)).double()
     model.initialize([generator(seed, "init") for seed in range(MEMBERS)])
     draw = generator(0, "data")
@@ -207,8 +207,6 @@ def test_the_trace_of_a_network_differentiates_the_batch_statistics_too() -> Non
             size = weights[name].numel()
             hessian = torch.autograd.functional.hessian(loss, weights[name]).reshape(size, size)
             assert found[name][member].item() == pytest.approx(hessian.trace().item(), rel=0.05)
-    rise = noise_sharpness(seen, noise(), 1e-3, pairs=1500)
-    close(rise, 1e-6 * (found["weight_0"] + found["weight_1"]) / 2, rtol=0.1)
 
 
 # The noise a network tolerates

@@ -109,7 +109,9 @@ def hessian_traces(
     """Return tr(H_ll), the trace of the loss's second derivatives, of each matrix and kernel by name.
 
     Hutchinson's estimate: the mean of v_l (H v)_l over `probes` vectors v of random signs, with H v by differentiating
-    the gradient; nats per squared unit of weight. Their sum is tr(H). The estimate is exact for a diagonal H.
+    the gradient; nats per squared unit of weight. Their sum is tr(H). The estimate is exact for a diagonal H. The
+    kinks of ReLU have no second derivative and are not in it; noise that carries units over them feels them as well.
+
     Raises ValueError for an unknown name or less than one probe.
     """
     whole("probes", probes, 1)

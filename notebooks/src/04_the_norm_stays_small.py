@@ -29,8 +29,7 @@
 # * say what share of a gain an explanation accounts for, with an interval.
 #
 # **Before this:** [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb) for the effective learning
-# rate; [03 · Early weight decay](03_early_weight_decay.ipynb) for the gain that is explained here. **After this:**
-# [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb).
+# rate; [03 · Early weight decay](03_early_weight_decay.ipynb) for the gain that is explained here.
 #
 # **Whose finding.** Bjorck, Weinberger and Gomes (2021) report that decay applied only at the start leaves the norm small
 # for the whole of training, and that a small norm regularizes because updates become larger relative to the weights. How
@@ -498,8 +497,8 @@ predictions.score()
 # without decay, and runs that copy the norm, show how much of the gain goes with each; the shares and verdicts above say how
 # far that holds on your seeds. A small norm that is not allowed to turn further is the test of the norm itself.
 #
-# **Next:** [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb): why the usual measures of a network do not see
-# any of this. [06 · Data grow the weights](06_data_grow_the_weights.ipynb): what makes them grow in the first place.
+# **Next:** back to [03 · Early weight decay](03_early_weight_decay.ipynb) with other eyes, or to
+# [00 · Start here](00_start_here.ipynb) to play with what you now know.
 #
 # ### References
 #

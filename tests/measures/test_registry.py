@@ -169,10 +169,26 @@ def test_members_may_have_examples_of_their_own(kind: str) -> None:
 
 
 @every_net
+def test_parts_are_copies_of_some_members_without_their_scratch(kind: str) -> None:
+    one = subject(kind, together=2)
+    flatten(one.model, [name for name, _ in one.model.named_parameters()])
+    one.model.loss_and_gradient(*one.examples())
+    parts = list(one.parts())
+    assert [part.model.members for part in parts] == [2, 1] and one.model._scratch
+    for name, whole in one.model.state_dict().items():
+        assert torch.equal(torch.cat([part.model.state_dict()[name] for part in parts]), whole)
+    for part in parts:
+        assert part.model._scratch == {} and all(p.grad is None and p.is_contiguous() for p in part.model.parameters())
+        with torch.no_grad():
+            for tensor in [*part.model.parameters(), *part.model.buffers()]:
+                tensor.fill_(7)
+    assert not any((tensor == 7).any() for tensor in one.model.state_dict().values())
+
+
+@every_net
 def test_measuring_leaves_no_trace(kind: str) -> None:
     one = subject(kind)
     one.model.eval()
-    one.model.weight_marker = "kept"
     state = {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
     rng = torch.get_rng_state()
     measure(one)

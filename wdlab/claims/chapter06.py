@@ -46,13 +46,17 @@ def growing(scale: str) -> Run:
 def growing_signals(scale: str) -> Run:
     """Return the same for the 1-D ResNet on MNIST-1D."""
     base = replace(signal_resnet(scale), schedule=CONSTANT, decay=Decay(0.01, NEVER))
-    return replace(of(base, train_size=250 if scale == "ci" else 1000), steps=150 if scale == "ci" else 310)
+    if scale == "ci":
+        return replace(of(base, train_size=250, batch_size=64), steps=150)
+    return replace(of(base, train_size=1000), steps=310)
 
 
 def growing_images(scale: str) -> Run:
     """Return the same for the 2-D ResNet on Fashion-MNIST."""
     base = replace(image_resnet(scale), task=TASKS["fashion"], schedule=CONSTANT, decay=Decay(0.01, NEVER))
-    return replace(of(base, train_size=250 if scale == "ci" else 1000), steps=100 if scale == "ci" else 210)
+    if scale == "ci":
+        return replace(of(base, train_size=250, batch_size=64, image_size=7), steps=150)
+    return replace(of(base, train_size=1000), steps=210)
 
 
 def of(run: Run, **dials: Any) -> Run:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wdlab.checks import known, number, whole
 from wdlab.measures.norms import squared_norm, weight_norm
@@ -260,10 +260,12 @@ def over_margin(log_product: Float[Tensor, " member"], margins: Float[Tensor, " 
 
 def _copy(model: MemberModel, chosen: slice) -> MemberModel:
     """Return a copy of some members, whose parameters and buffers are its own."""
-    part = copy.deepcopy(model)
-    for tensor in [*part.parameters(), *part.buffers()]:
-        tensor.data = tensor.data[chosen].clone()
-        tensor.grad = None
+    copied: dict[int, object] = {id(p): nn.Parameter(p.detach()[chosen].clone()) for p in model.parameters()}
+    copied |= {id(buffer): buffer[chosen].clone() for buffer in model.buffers()}
+    # A model's scratch is larger than the model, made for all members, and made anew wherever it is missing.
+    if "_scratch" in vars(model):
+        copied[id(model._scratch)] = {}
+    part = copy.deepcopy(model, copied)
     part.members = chosen.stop - chosen.start
     return part
 

@@ -4,12 +4,13 @@ import random
 import subprocess
 import sys
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from mnist1d.data import get_dataset_args, make_dataset
 
-from wdlab.data import mnist1d, mnist_1d
+from wdlab.data import mnist1d, mnist1d_chunks, mnist_1d
 
 
 def package_arrays(samples, seed):
@@ -165,3 +166,61 @@ def test_two_processes_make_the_same_cache_at_once(cache, names):
     assert [(child.returncode, error) for child, (_, error) in zip(children, answers, strict=True)] == [(0, "")] * 2
     assert answers[0][0] == answers[1][0] != ""
     assert names(cache) == [os.path.join("data", "mnist1d-300-42.safetensors")]
+
+
+# More signals, in chunks
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(mnist_1d, "CHUNK", 50)
+
+
+def test_chunks_are_the_packages_own_one_seed_each(short):
+    found = mnist1d_chunks(3, seed=43)
+    assert len(found) == 150 and found.classes == 10
+    for number, seed in enumerate((43, 44, 45)):
+        inputs, labels = package_arrays(50, seed)
+        part = slice(50 * number, 50 * (number + 1))
+        assert np.array_equal(found.inputs[part].numpy(), inputs.astype(np.float32))
+        assert np.array_equal(found.labels[part].numpy(), labels)
+
+
+def test_a_larger_set_begins_with_the_smaller_and_makes_only_what_is_missing(short, cache, names, monkeypatch):
+    small = mnist1d_chunks(2)
+    assert names(cache) == [os.path.join("data", f"mnist1d-50-{seed}.safetensors") for seed in (43, 44)]
+    whole, made = mnist_1d._make, []
+    monkeypatch.setattr(mnist_1d, "_make", lambda samples, seed: made.append(seed) or whole(samples, seed))
+    large = mnist1d_chunks(3)
+    assert made == [45]
+    assert torch.equal(large.inputs[:100], small.inputs) and torch.equal(large.labels[:100], small.labels)
+    assert torch.equal(mnist1d_chunks(3).inputs, large.inputs) and made == [45]
+
+
+def test_chunks_equal_single_sets_wherever_they_were_made(short):
+    made_alone = [mnist1d(50, seed) for seed in (43, 44)]
+    assert torch.equal(mnist1d_chunks(2).inputs, torch.cat([one.inputs for one in made_alone]))
+
+
+def test_chunks_made_in_threads_are_the_same(short, cache):
+    """Inside a worker joblib takes threads: they must not mix up the package's global generators."""
+    expected = mnist1d_chunks(4).inputs
+    for path in (cache / "data").iterdir():
+        path.unlink()
+    with joblib.parallel_config(backend="threading"):
+        assert torch.equal(mnist1d_chunks(4).inputs, expected)
+
+
+def test_chunks_survive_damage_and_a_cache_that_cannot_be_written(short, cache, flip, monkeypatch, tmp_path):
+    first = mnist1d_chunks(2)
+    flip(cache / "data" / "mnist1d-50-44.safetensors")
+    assert torch.equal(mnist1d_chunks(2).inputs, first.inputs)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("WDLAB_CACHE", str(tmp_path / "file"))
+    assert torch.equal(mnist1d_chunks(2).inputs, first.inputs)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5])
+def test_a_number_of_chunks_that_makes_no_sense(count):
+    with pytest.raises(ValueError, match="count="):
+        mnist1d_chunks(count)

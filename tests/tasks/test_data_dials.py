@@ -73,11 +73,11 @@ def run(task: Vision, seed: int = 0, steps: int = 6) -> Run:
 
 def test_a_noisy_member_equals_the_same_run_alone() -> None:
     task = replace(TASK, label_noise=0.5, augment=("shift", "noise"))
-    together, alone = Training([run(task, seed) for seed in (0, 1)]), Training([run(task, 1)])
+    together, alone = (Training([run(task, seed) for seed in seeds], "cpu", torch.float64) for seeds in ((0, 1), (1,)))
     for training in (together, alone):
         training.advance(6)
     for name, values in together.network(1).items():
-        torch.testing.assert_close(values, alone.network(0)[name], msg=name)
+        torch.testing.assert_close(values, alone.network(0)[name], rtol=1e-9, atol=1e-11, msg=name)
 
 
 def test_noise_is_trained_on_and_never_tested_on(monkeypatch) -> None:
@@ -91,6 +91,16 @@ def test_noise_is_trained_on_and_never_tested_on(monkeypatch) -> None:
     assert not torch.equal(clean.weights, noisy.weights)
     agree = (noisy.train_labels[0] == TASK.arrays().labels).double().mean()
     assert 0.08 < agree < 0.12
+
+
+def test_networks_learn_the_noise_and_are_tested_on_the_truth() -> None:
+    task = Vision("tiny", "fashion", train_size=500, test_size=100, batch_size=50, image_size=7)
+    errors = []
+    for noise in (0.0, 1.0):
+        training = Training([replace(run(replace(task, label_noise=noise), steps=300), model=Model(width=32))])
+        training.advance(300)
+        errors.append(training.histories()[0].curves["test_error"][-1])
+    assert errors[0] < 0.4 and errors[1] > 0.75
 
 
 # --- set size -----------------------------------------------------------------------------------------------
@@ -147,7 +157,7 @@ def test_a_smaller_set_is_part_of_a_larger_one() -> None:
 
 @pytest.mark.parametrize("classes", [2, 5, 9, 10])
 def test_only_the_first_classes_are_kept(classes: int) -> None:
-    task = replace(TASK, classes=classes)
+    task = replace(TASK, classes=classes, test_size=1000)
     found, source = task.arrays(), TASK.arrays()
     assert found.classes == classes and set(found.labels.tolist()) == set(range(classes))
     assert torch.equal(found.inputs, source.inputs[source.labels < classes])
@@ -247,6 +257,21 @@ def test_each_kind_changes_training_and_never_the_test(model: Model, kind: str) 
         training.advance(2)
         ends.append(training.weights.clone())
     assert not torch.equal(*ends)
+
+
+def test_images_take_the_same_draws_whatever_is_asked() -> None:
+    first, again = (draw("fashion", 5, 40, torch.Generator().manual_seed(0)) for _ in range(2))
+    assert torch.equal(first, again) and first.shape == (3, 5)
+    task = Vision("tiny", "fashion", train_size=500, test_size=100, batch_size=50, image_size=7)
+    images = torch.rand(1, 50, 1, 7, 7, generator=torch.Generator().manual_seed(0))
+    for kinds in (("shift",), ("mirror",), ("shift", "mirror")):
+        found = Batches(replace(task, augment=kinds), [0], 6000)
+        found.indices(0)
+        changed = found.augment(images)
+        assert not torch.equal(changed, images)
+        if kinds == ("mirror",):
+            pairs = zip(images[0], changed[0], strict=True)
+            assert all(torch.equal(a, b) or torch.equal(a.flip(-1), b) for a, b in pairs)
 
 
 # --- what is not allowed ------------------------------------------------------------------------------------

@@ -24,16 +24,17 @@ def noise_map(results: Mapping[str, Results]) -> Drawn:
 
     Each point is the mean over seeds with its 95% interval.
     """
-    figure, axes = panels(len(results), width=4.6, height=3.4)
+    figure, axes = panels(len(results), width=5, height=3.4)
     rows = []
     for panel, (title, found) in zip(axes, results.items(), strict=True):
         table = found.table.assign(schedule=[schedule_name(run.schedule) for run in found.runs])
         rows += [{"data": title, **row} for row in _points(panel, table, "label_noise", "schedule", "weight_norm")]
         name(panel, title, "share of labels drawn at random", "weight norm at the end")
-        panel.set_ylim(bottom=0)
-    axes[0].legend(title="learning rate", frameon=False, fontsize=9)
-    axes[0].sharey(axes[-1])
     data = pd.DataFrame(rows)
+    for panel in axes:
+        panel.set_ylim(0, 1.08 * data["high"].max())
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, title="learning rate", frameon=False, fontsize=9, loc="outside right center")
     told = "; ".join(f"{r.data}, {r.schedule}, noise {r.label_noise:g}: {r.mean:.1f}" for r in _each(data))
     return Drawn(figure, f"Final weight norm against label noise, by learning-rate schedule. {told}.", data)
 
@@ -90,7 +91,7 @@ def growth(grown: Mapping[str, Growth]) -> Drawn:
 
     G is the root of the sum of squares over the scale-invariant tensors, and of the mean over some steps.
     """
-    figure, (left, right) = panels(2, width=5.2, height=3.6)
+    figure, (left, right) = panels(2, width=5.6, height=3.6)
     rows = []
     for (label, found), look in zip(grown.items(), looks(list(grown)), strict=False):
         colour = look["color"]
@@ -113,7 +114,8 @@ def growth(grown: Mapping[str, Growth]) -> Drawn:
     name(right, "Norm of the weights that feed BatchNorm", "step", "norm")
     right.plot([], [], color=INK, linewidth=3, alpha=0.45, label="measured")
     right.plot([], [], color=INK, linestyle=(0, (4, 2)), label="predicted from G")
-    left.legend(frameon=False, fontsize=9)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=9, loc="outside right center")
     right.legend(frameon=False, fontsize=9)
     data = pd.DataFrame(rows).set_index("data")
     told = "; ".join(

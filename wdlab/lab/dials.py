@@ -122,7 +122,8 @@ class Dials:
 
     def __str__(self) -> str:
         usual = Dials()
-        quiet = [n for n in ("seed", "schedule", *self._data()) if getattr(self, n) == getattr(usual, n)]
+        # What is as usual, or off (no noise, no augmentation), goes without saying.
+        quiet = [n for n in ("seed", "schedule", *self._data()) if getattr(self, n) in (getattr(usual, n), False)]
         return ", ".join(text for name, text in self.parts().items() if name not in quiet)
 
 

@@ -1,11 +1,13 @@
 """How fast members train together, against a plain loop over the same runs, both in this process.
 
     python benchmarks/run.py [--device cpu] [--runs 48] [--width 100] [--steps 62] [--repeats 5] [--json FILE]
+    python benchmarks/run.py --net signals --runs 4 --width 8 --threads 1     (or --net images: the residual networks)
 
 The plain loop is what a good engineer writes for one network: torch.nn modules, torch.optim.SGD, data on the device,
-one network after another. Both sides train the same runs from the same weights on the same batches; their final
-training losses are compared before any time is believed. The two sides take turns, after one warm-up each, with one
-and with two threads; each side's better thread count is quoted. Ratios are of medians, with the smallest and largest.
+channels last for images, one network after another. Both sides train the same runs from the same weights on the same
+batches; their final training losses are compared before any time is believed. The two sides take turns, after one
+warm-up each, with one and with two threads; each side's better thread count is quoted. Ratios are of medians, with the
+smallest and largest.
 """
 
 from __future__ import annotations
@@ -24,23 +26,58 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wdlab import Decay, Model, Run, Timing, Training, sweep
-from wdlab.models import MLP
+from wdlab.models import MLP, MemberModel, ResNet
 from wdlab.store import Store
-from wdlab.tasks import Batches
+from wdlab.tasks import TASKS, Batches
 from wdlab.train import pick_device
 
 TIMINGS = (Timing.never(), Timing.always(), Timing.first(0.1), Timing.first(0.25), Timing.first(0.5), Timing.after(0.5))
 
 
-def chosen_runs(count: int, width: int, steps: int) -> list[Run]:
+def chosen_runs(net: str, count: int, width: int, steps: int) -> list[Run]:
     """The runs of both sides: six timings, as many seeds as it takes, tested once at the end."""
     settings = [(seed, timing) for seed in range(-(-count // 6)) for timing in TIMINGS][:count]
-    model = Model(width=width)
-    return [Run(model=model, decay=Decay(0.01, t), seed=s, steps=steps, evaluations=1) for s, t in settings]
+    task, model = TASKS["fashion" if net == "images" else "mnist1d"], Model("mlp" if net == "mlp" else "resnet", width)
+    return [Run(task, model, decay=Decay(0.01, t), seed=s, steps=steps, evaluations=1) for s, t in settings]
 
 
-def network(model: MLP, member: int) -> nn.Sequential:
+def network(model: MemberModel, member: int) -> nn.Module:
     """One member of `model` as a network of torch.nn modules."""
+    if isinstance(model, ResNet):
+        net = PlainResNet(model, member)
+        return net.to(memory_format=torch.channels_last) if model.spatial == 2 else net
+    assert isinstance(model, MLP)
+    return perceptron(model, member)
+
+
+class PlainResNet(nn.Module):
+    """One member of a ResNet, its layers by their names in the model."""
+
+    def __init__(self, model: ResNet, member: int) -> None:
+        super().__init__()
+        self.names, self.layers = model.blocks, nn.ModuleDict()
+        conv, norm = (nn.Conv1d, nn.BatchNorm1d) if model.spatial == 1 else (nn.Conv2d, nn.BatchNorm2d)
+        for name, stride in model.strides.items():
+            weight = model.get_parameter(f"weight_{name}").data[member].clone()
+            after, before, size = weight.shape[:3]
+            layer = conv(before, after, size, stride, size // 2, bias=False)
+            layer.weight.data = weight
+            self.layers[name] = nn.Sequential(layer, norm(after))
+        self.head = nn.Linear(*model.weight_head.shape[1:])
+        self.head.weight.data = model.weight_head.data[member].T.contiguous()
+        self.head.bias.data = model.bias_head.data[member].clone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.layers["stem"](x))
+        for name in self.names:
+            short = self.layers[f"{name}_short"](x) if f"{name}_short" in self.layers else x
+            x = self.layers[f"{name}_b"](F.relu(self.layers[f"{name}_a"](x)))
+            x = F.relu(x + short)
+        return self.head(x.flatten(2).mean(-1))
+
+
+def perceptron(model: MLP, member: int) -> nn.Sequential:
+    """One member of an MLP as torch.nn modules."""
     layers: list[nn.Module] = []
     for layer in range(model.hidden):
         linear = nn.Linear(model.sizes[layer], model.sizes[layer + 1], bias=False)
@@ -52,12 +89,12 @@ def network(model: MLP, member: int) -> nn.Sequential:
     return nn.Sequential(*layers, head)
 
 
-def plain(runs: list[Run], nets: list[nn.Sequential], inputs: Tensor, labels: Tensor) -> list[float]:
+def plain(runs: list[Run], nets: list[nn.Module], inputs: Tensor, labels: Tensor) -> list[float]:
     """Train one network after another; the mean training loss of each over the run."""
     return [plain_run(run, net.to(inputs.device), inputs, labels) for run, net in zip(runs, nets, strict=True)]
 
 
-def plain_run(run: Run, net: nn.Sequential, inputs: Tensor, labels: Tensor) -> float:
+def plain_run(run: Run, net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """The training loop everybody knows, with the toggle of weight decay in it."""
     matrices = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim == 1]
@@ -108,7 +145,7 @@ def timed(device: torch.device, work: Callable[[], object]) -> float:
 
 
 def operations(runs: list[Run]) -> float:
-    """Multiplications and additions in the matrix products of all runs: 6 a weight, example and step."""
+    """Multiplications and additions in the matrix products of all runs of an MLP: 6 a weight, example and step."""
     sizes = runs[0].task.build(runs[0].model, 1)
     weights = sum(p[0].numel() for p in sizes.parameters() if p.ndim > 2)
     return 6.0 * weights * runs[0].task.batch_size * sum(run.steps for run in runs)
@@ -131,9 +168,8 @@ def measure(runs: list[Run], device: str, threads: int, repeats: int) -> dict[st
     torch.set_num_threads(threads)
     where = pick_device(device)
     data = runs[0].task.arrays()
-    inputs, labels = data.inputs.to(where), data.labels.to(where)
+    inputs, labels = runs[0].task.shape_inputs(data.inputs, runs[0].model).to(where), data.labels.to(where)
     start = Training(runs, device).model
-    assert isinstance(start, MLP)
     seconds: dict[str, list[float]] = {"plain": [], "wdlab": []}
     for turn in range(repeats + 1):
         nets = [network(start, member) for member in range(len(runs))]
@@ -157,29 +193,38 @@ def agree(one: list[float], other: list[float]) -> None:
 
 def report(options: argparse.Namespace) -> dict[str, object]:
     """Measure, print, and return what was measured."""
-    runs = chosen_runs(options.runs, options.width, options.steps)
+    runs = chosen_runs(options.net, options.runs, options.width, options.steps)
     measured = [measure(runs, options.device, threads, options.repeats) for threads in options.threads]
     best = {side: min(measured, key=lambda m: statistics.median(m[side]))[side] for side in ("plain", "wdlab")}
     ratios = sorted(a / b for a, b in zip(best["plain"], best["wdlab"], strict=True))
-    rate = operations(runs) / statistics.median(best["wdlab"]) / 1e9
-    top = max(m["sgemm_gflops"] for m in measured)
-    print(f"{len(runs)} runs, width {options.width}, {options.steps} steps each, {options.repeats} repeats")
+    print(
+        f"{options.net}: {len(runs)} runs, width {options.width}, {options.steps} steps each, {options.repeats} repeats"
+    )
     for side, seconds in best.items():
         print(f"  {side:6} {statistics.median(seconds):7.2f} s  ({min(seconds):.2f} to {max(seconds):.2f})")
     ratio = statistics.median(best["plain"]) / statistics.median(best["wdlab"])
     print(f"  plain / wdlab {ratio:.2f}  (pairwise {ratios[0]:.2f} to {ratios[-1]:.2f})")
-    print(f"  {rate:.0f} GF/s, {rate / top:.0%} of this machine's sgemm ({top:.0f} GF/s)")
-    spent = overhead(runs[0], options.device)
-    print(f"  sweep: bookkeeping {spent['bookkeeping_share']:.1%} of {spent['sweep_s']:.1f} s")
     versions = {"torch": str(torch.__version__), "python": platform.python_version(), "machine": platform.machine()}
-    return {"runs": len(runs), "width": options.width, "steps": options.steps, "measured": measured, "ratio": ratio,
-            "gflops": rate, "sgemm_gflops": top, "sweep": spent, "versions": versions}  # fmt: skip
+    found: dict[str, object] = {"net": options.net, "runs": len(runs), "width": options.width, "steps": options.steps}
+    found |= {"measured": measured, "ratio": ratio, "versions": versions}
+    top = max(m["sgemm_gflops"] for m in measured)
+    return found | (limits(runs, options.device, best["wdlab"], top) if options.net == "mlp" else {})
+
+
+def limits(runs: list[Run], device: str, seconds: list[float], top: float) -> dict[str, object]:
+    """Print and return how near an MLP's training comes to this machine's limits."""
+    rate = operations(runs) / statistics.median(seconds) / 1e9
+    print(f"  {rate:.0f} GF/s, {rate / top:.0%} of this machine's sgemm ({top:.0f} GF/s)")
+    spent = overhead(runs[0], device)
+    print(f"  sweep: bookkeeping {spent['bookkeeping_share']:.1%} of {spent['sweep_s']:.1f} s")
+    return {"gflops": rate, "sgemm_gflops": top, "sweep": spent}
 
 
 def main() -> None:
     """Read the options, measure, and write the JSON if asked to."""
     parser = argparse.ArgumentParser(description="Members against a plain loop over the same runs.")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--net", choices=["mlp", "signals", "images"], default="mlp")
     parser.add_argument("--runs", type=int, default=48)
     parser.add_argument("--width", type=int, default=100)
     parser.add_argument("--steps", type=int, default=62)

@@ -14,7 +14,7 @@ from wdlab.stats import differences
 from wdlab.tasks import Batches
 
 BASES = (chapter06.growing, chapter06.growing_signals, chapter06.growing_images)
-NOISE = [name for name in CLAIMS if name.startswith("memorized-noise")]
+NOISE = [name for name in CLAIMS if name.startswith("noise-grows")]
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -135,7 +135,7 @@ lines(by_hand, "Weights that feed BatchNorm, by hand", "step", "norm")
 # %%
 ends = {name: values[-1] for name, values in by_hand.items()}
 errors = [abs(ends[f"{label}, Pythagoras"] / ends[f"{label}, norm"] - 1) for label in ("true labels", "half random")]
-display(Markdown(f"Largest miss at the end: **{max(errors):.4%}** of the norm."))
+display(Markdown(f"Largest miss at the end: **{max(errors):.0e}** of the norm."))
 
 # %% [markdown]
 # Two lines for each set, and you see one: for plain SGD this is no theory of growth, it is bookkeeping. What is not
@@ -144,8 +144,8 @@ display(Markdown(f"Largest miss at the end: **{max(errors):.4%}** of the norm.")
 #
 # $$\|W_{t+1}\|^4 \approx \|W_t\|^4 + 2\,\mathrm{lr}^2 G_t^2 .$$
 #
-# **The data enter through G and through nothing else.** Norms grow as the fourth root of the sum of lr² G², slowly: a set
-# with twice the G has a norm √2 times as large in the end.
+# **The data enter through G and through nothing else.** Far from the start norms grow as the fourth root of the sum of
+# lr² G², slowly: twice the G makes a norm √2 times as large.
 #
 # **With momentum μ** the whole push of one gradient is lr/(1 − μ) long, but spread over later steps, at which weights and
 # gradients have moved on. If gradients of different steps are at right angles to *each other* (white noise), the walk is that
@@ -269,8 +269,8 @@ mechanism.data.round(3)
 # %% [markdown]
 # Follow *fresh, half random*: the largest loss of all and the smallest G. Follow *a quarter of the set*: G collapses when the
 # set is memorized, and the norm stands still from then on. The broken lines are predictions from G with the momentum rule.
-# They end a few percent high. `whiteness` says why: it would be 1 if gradients of different steps were at right angles, and
-# below 1 they undo one another in part (notebook 02 measures their cosines).
+# They miss by a few percent. `whiteness` says why: it is 1 where gradients of different steps are at right angles, and below 1
+# they undo one another in part (notebook 02 measures their cosines). Where it is near 1, the prediction is good.
 #
 # ### Claims, fixed before the result
 #
@@ -283,7 +283,7 @@ def check(name, **more):
     return CLAIMS[name].check(scale=scale, seed_offset=seed_offset, device=device, **more)
 
 
-memorized = check("memorized-noise-grows-the-norm")
+memorized = check("noise-grows-the-norm")
 memorized
 
 # %%
@@ -341,7 +341,7 @@ turned = {
 draw.kinds({label: trained(base, **dials) for label, dials in turned.items()})
 
 # %% [markdown]
-# Fewer classes are an easier task: less G, less growth. Scaling and noise leave test accuracy about where it was and growth
+# Fewer classes are an easier task, and weights grow less. Scaling and noise leave test accuracy about where it was and growth
 # too. Shifting helps accuracy, keeps the training loss up, and slows growth. So growth does not follow the training loss: what
 # is learnt from shifted signals also holds for the next shift, and what does hold needs no memorizing.
 
@@ -352,15 +352,15 @@ shifts
 # %% [markdown]
 # ### Other networks, other data
 #
-# Convolutional networks memorize more slowly, and in few steps. There the set is half as large.
+# Convolutional networks take longer for a step, so they get fewer steps here, and smaller sets, to be memorized all the same.
 
 # %%
 limited = {"seeds": 2} if scale == "ci" else {}  # convolutions are slow: at ci scale two seeds prove the path, no more
-signals = check("memorized-noise-grows-the-norm-signals", **limited)
+signals = check("noise-grows-the-norm-signals", **limited)
 signals
 
 # %%
-images = check("memorized-noise-grows-the-norm-images", **limited)
+images = check("noise-grows-the-norm-images", **limited)
 images
 
 # %% [markdown]
@@ -487,8 +487,9 @@ exercises.check_predicted_norm(norm_at_end)
 #   cell shows the same network and noise on a larger set.
 # * **G is not free of the path.** It is measured on the very run whose norm it predicts. The prediction shows that nothing
 #   but G is needed. It does not say what G a data set will have, which is the harder question.
-# * **Right angles.** The rule is for weights that feed a normalization. The last layer does not, and its weights can also
-#   shrink; the norms in the figures include it, those in the predictions do not.
+# * **Right angles.** The rule is for weights that feed a normalization (exactly so but for the small number that BatchNorm
+#   adds to a variance). The last layer does not, and its weights can also shrink; the weight norms in figures and claims
+#   include it, the predictions do not.
 # * **Memorizing is not the same as generalizing badly.** The small sets generalize worst of all and grow least. "Depends on
 #   generalization" holds here among sets that are not memorized to the end.
 # * **What the paper does that we do not.** Its data and networks are larger, and we do not know which data it compared.

@@ -1,10 +1,12 @@
 """The residual network against the same network built of torch.nn modules, for signals and images."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from wdlab.models import ResNet, flatten
+from wdlab.models import ResNet, cross_entropy, flatten
 from wdlab.tasks import generator
 
 MEMBERS, BATCH, CHANNELS, WIDTH, CLASSES = 2, 4, 2, 3, 5
@@ -134,6 +136,71 @@ def test_loss_and_gradient_are_torch_s(spatial: int, stages: int, blocks: int) -
                 mine = model.get_parameter(name).grad[member]
                 torch.testing.assert_close(mine, gradient, rtol=1e-8, atol=1e-11, msg=name)
     same_statistics(model, nets)
+
+
+@shapes
+def test_float32_goes_the_same_way(spatial: int, stages: int, blocks: int) -> None:
+    """On a CPU float32 has convolutions of its own, and layouts of memory that float64 has not."""
+    wide, _ = make(spatial, stages, blocks)
+    narrow = copy.deepcopy(wide).float()
+    names = [name for name, _ in narrow.named_parameters()]
+    flatten(narrow, names)
+    inputs, labels = batch(spatial)
+    losses = wide.loss_and_gradient(inputs, labels), narrow.loss_and_gradient(inputs.float(), labels)
+    torch.testing.assert_close(losses[1], losses[0].float(), rtol=1e-5, atol=1e-6)
+    for name in names:
+        gradients = [model.get_parameter(name).grad.float() for model in (narrow, wide)]
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5, msg=name)
+    torch.testing.assert_close(narrow.eval()(inputs.float()), wide.eval()(inputs).float(), rtol=1e-4, atol=1e-5)
+
+
+@shapes
+def test_a_member_among_others_equals_itself_alone(spatial: int, stages: int, blocks: int) -> None:
+    together, _ = make(spatial, stages, blocks)
+    (inputs, labels), before = batch(spatial), batch(spatial)[0]
+    alone = [pick(together, member, (stages, spatial, blocks)) for member in range(MEMBERS)]
+    loss = together.loss_and_gradient(inputs, labels)
+    logits = together.eval()(inputs)
+    assert torch.equal(inputs, before), "what is done in place is not done to the inputs"
+    for member, model in enumerate(alone):
+        one = slice(member, member + 1)
+        torch.testing.assert_close(model.loss_and_gradient(inputs[one], labels[one]), loss[one], rtol=1e-12, atol=0)
+        torch.testing.assert_close(model.eval()(inputs[one]), logits[one], rtol=1e-11, atol=1e-12)
+        for name, parameter in model.named_parameters():
+            its = together.get_parameter(name).grad[one]
+            torch.testing.assert_close(parameter.grad, its, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def pick(model: ResNet, member: int, shape: tuple[int, int, int]) -> ResNet:
+    """One member of `model` as a model of its own, in its present state."""
+    stages, spatial, blocks = shape
+    alone = ResNet(1, CHANNELS, WIDTH, stages, CLASSES, spatial, blocks).double()
+    alone.load_state_dict({name: tensor[member : member + 1] for name, tensor in model.state_dict().items()})
+    flatten(alone, [name for name, _ in alone.named_parameters()])
+    return alone
+
+
+@shapes
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_the_gradient_can_be_differentiated_again(spatial: int, stages: int, blocks: int, training: bool) -> None:
+    """A Hessian times a direction, by autograd twice and by a small step along the direction."""
+    model = make(spatial, stages, blocks)[0].train(training)
+    inputs, labels = batch(spatial)
+    parameters = list(model.parameters())
+    along = [torch.randn(p.shape, generator=generator(i, "along"), dtype=p.dtype) for i, p in enumerate(parameters)]
+
+    def gradient(step: float, graph: bool = False) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            torch._foreach_add_(parameters, along, alpha=step)
+        loss = cross_entropy(model(inputs), labels).sum()
+        return torch.autograd.grad(loss, parameters, create_graph=graph)
+
+    first = gradient(0.0, graph=True)
+    twice = torch.autograd.grad(first, parameters, along)
+    step = 1e-7
+    there, back = gradient(step), gradient(-2 * step)
+    for (name, _), exact, a, b in zip(model.named_parameters(), twice, there, back, strict=True):
+        torch.testing.assert_close((a - b) / (2 * step), exact, rtol=1e-4, atol=1e-5, msg=name)
 
 
 @shapes

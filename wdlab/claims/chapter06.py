@@ -164,7 +164,7 @@ NEVER_TWICE = "the same noise in examples that never come twice, and so cannot b
 
 CLAIMS = (
     Claim(
-        "memorized-noise-grows-the-norm",
+        "noise-grows-the-norm",
         "At a constant learning rate random labels that a network memorizes make its weights grow more, by over 5%.",
         OURS,
         MEMORIZED,
@@ -216,7 +216,7 @@ CLAIMS = (
         levels(-0.1),
     ),
     Claim(
-        "memorized-noise-grows-the-norm-signals",
+        "noise-grows-the-norm-signals",
         "The same holds for a 1-D ResNet on MNIST-1D: random labels that it memorizes make weights grow more.",
         OURS,
         MEMORIZED,
@@ -226,7 +226,7 @@ CLAIMS = (
         levels(0.05, ci=4, demo=5, gpu=10),
     ),
     Claim(
-        "memorized-noise-grows-the-norm-images",
+        "noise-grows-the-norm-images",
         "The same holds on real images, a 2-D ResNet on Fashion-MNIST: random labels that it memorizes make weights "
         "grow more.",
         OURS,

@@ -16,6 +16,7 @@ from wdlab.measures.growth import Growth
 from wdlab.stats import interval
 from wdlab.sweeps import Results
 
+KIND_TITLES = {"weight_norm": "Weight norm", "train_loss": "Training loss (nats)", "test_accuracy": "Test accuracy"}
 SMOOTH = 20  # steps that a drawn gradient is the mean of: one batch's own says little
 
 
@@ -62,7 +63,7 @@ def set_sizes(results: Results) -> Drawn:
 
 def kinds(results: Mapping[str, Results]) -> Drawn:
     """Draw final weight norm, training loss and test accuracy, a row for each entry: means with 95% intervals."""
-    shown = ("weight_norm", "train_loss", "test_accuracy")
+    shown = tuple(KIND_TITLES)
     figure, axes = panels(len(shown), width=3.9, height=1.2 + 0.32 * len(results))
     rows = []
     for label, found in results.items():
@@ -78,7 +79,7 @@ def kinds(results: Mapping[str, Results]) -> Drawn:
         panel.axvline(
             float(data[metric].iloc[0]), color=FAINT, linewidth=0.8
         )  # the first entry is what others compare with
-        name(panel, metric.replace("_", " ").capitalize(), "at the end", "")
+        name(panel, KIND_TITLES[metric], "at the end", "")
     told = "; ".join(
         f"{r.data}: norm {r.weight_norm:.1f}, loss {r.train_loss:.2f}, accuracy {r.test_accuracy:.3f}"
         for r in _each(data)

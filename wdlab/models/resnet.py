@@ -71,7 +71,7 @@ class ResNet(MemberModel):
     def forward(self, inputs: Float[Tensor, "member batch channel *space"]) -> Float[Tensor, "member batch class"]:
         """Return the logits; in training mode the batch's statistics normalize, else the running ones."""
         x = inputs.transpose(0, 1).flatten(1, 2)
-        x = _fast(x if self.spatial == 2 else x.unsqueeze(2))
+        x = _channels_last(x if self.spatial == 2 else x.unsqueeze(2))
         x = self._layer(x, "stem").relu_()
         for name in self.blocks:
             short = self._layer(x, f"{name}_short") if f"{name}_short" in self.strides else x
@@ -96,7 +96,7 @@ class ResNet(MemberModel):
     def _convolve(self, x: Tensor, kernel: Tensor, name: str, bias: Tensor | None = None) -> Tensor:
         kernel = kernel.flatten(0, 1) if self.spatial == 2 else kernel.flatten(0, 1).unsqueeze(2)
         padding = [size // 2 for size in kernel.shape[2:]]
-        return F.conv2d(x, _fast(kernel), bias, self.strides[name], padding, groups=self.members)
+        return F.conv2d(x, _channels_last(kernel), bias, self.strides[name], padding, groups=self.members)
 
     def _get(self, kind: str, name: str) -> Tensor:
         tensor = getattr(self, f"{kind}_{name}")
@@ -104,6 +104,6 @@ class ResNet(MemberModel):
         return tensor
 
 
-def _fast(x: Tensor) -> Tensor:
-    """Return x with channels last on a CPU, where the channels of two members and more then fill its vectors."""
+def _channels_last(x: Tensor) -> Tensor:
+    """Return x with channels last if on a CPU, whose vectors the channels of several members fill better than one's."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x

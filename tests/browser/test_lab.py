@@ -121,6 +121,33 @@ def test_a_learner_predicts_and_reads_on_a_dark_theme_and_at_200_percent(server:
     assert notebook.complaints == []
 
 
+def test_a_learner_turns_the_data(server: Server, open_notebook: Open) -> None:
+    server.set("themes", theme="JupyterLab Light")
+    shown = (
+        'show=("schedule", "label_noise", "train_size", "augment"), curves=("weight_norm", "train_loss", "test_error")'
+    )
+    notebook = open_notebook(server.write("data.ipynb", WARM, LAB.format(f"{SMALL}, {shown}")))
+    page = notebook.page
+    notebook.run_all()
+    notebook.picture().wait_for()
+    for label in ("Label noise", "Training examples", "The learning rate", "changed at random"):
+        notebook.see(label)
+    notebook.press("constant")
+    handle(notebook, 0).focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    notebook.see("noise 0.5")
+    handle(notebook, 1).focus()
+    page.keyboard.press("ArrowLeft")
+    notebook.see("constant, noise 0.5, 2,000 examples")
+    notebook.press("Run")
+    notebook.see("Done: always, λ 0.01, lr 0.1, constant, noise 0.5, 2,000 examples", 60)
+    notebook.picture().scroll_into_view_if_needed()
+    notebook.save("9-data")
+    assert page.evaluate(CUT, OUTPUT) == []
+    assert notebook.complaints == []
+
+
 @pytest.mark.skipif(not (ROOT / "notebooks" / "00_start_here.ipynb").exists(), reason="notebook 00 is not written yet")
 def test_notebook_00_opens_the_course(server: Server, open_notebook: Open) -> None:
     server.set("themes", theme="JupyterLab Light")

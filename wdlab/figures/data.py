@@ -18,6 +18,7 @@ from wdlab.sweeps import Results
 
 KIND_TITLES = {"weight_norm": "Weight norm", "train_loss": "Training loss (nats)", "test_accuracy": "Test accuracy"}
 SMOOTH = 20  # steps that a drawn gradient is the mean of: one batch's own says little
+EVERY = 5  # steps between the points drawn
 
 
 def noise_map(results: Mapping[str, Results]) -> Drawn:
@@ -96,7 +97,9 @@ def growth(grown: Mapping[str, Growth]) -> Drawn:
     rows = []
     for (label, found), look in zip(grown.items(), looks(list(grown)), strict=False):
         colour = look["color"]
-        left.plot(smoothed(found.relative_gradient), label=label, markevery=0.25, markersize=5, **look)
+        relative = smoothed(found.relative_gradient)[::EVERY]
+        steps = range(0, EVERY * len(relative), EVERY)
+        left.plot(steps, relative, label=label, markevery=0.25, markersize=5, **look)
         measured, predicted = found.measured.mean(1), found.predicted.mean(1)
         right.plot(measured, color=colour, linewidth=3, alpha=0.45)
         right.plot(predicted, color=colour, linestyle=(0, (4, 2)), marker=look["marker"], markevery=0.25, markersize=5)

@@ -225,7 +225,7 @@ def test_a_diverged_member_is_nan_and_leaves_the_others_alone() -> None:
 
 
 def test_rows_are_complete_and_called_by_name() -> None:
-    kinds = {"norm", "margin", "absolute", "relative"}
+    kinds = {"norm", "margin", "loss", "absolute", "relative"}
     for name, row in MEASURES.items():
         assert row.name == name and row.kind in kinds and row.source
         assert row.says.endswith(".") and row.says[0].isupper()

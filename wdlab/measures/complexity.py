@@ -86,8 +86,8 @@ class Subject:
 class Measure:
     """A measure of networks, [member], of which more is held to mean worse generalization.
 
-    `kind` is "norm", "margin", "absolute" or "relative" (sharpness by the size of its noise); `says` is its meaning in
-    one sentence; `scale_invariant` whether it stays as it is under `rescale_`; `source` where it was read.
+    `kind` is "norm", "margin", "loss", "absolute" or "relative" (sharpness by the size of its noise); `says` is its
+    meaning in one sentence; `scale_invariant` whether it stays as it is under `rescale_`; `source` where it was read.
     """
 
     name: str

@@ -131,6 +131,12 @@ def relative_hessian_trace(subject: Subject, generator: torch.Generator, probes:
     return torch.stack([squared_norm(weight) * traces[name] for name, weight in weights.items()]).sum(0)
 
 
+@torch.no_grad()
+def training_loss(subject: Subject) -> Float[Tensor, " member"]:
+    """Return the mean loss over the subject's examples, in nats: where every rise of the loss starts from."""
+    return torch.cat([_loss(part) for part in subject.parts()])
+
+
 def tolerated_noise(
     subject: Subject,
     generator: torch.Generator,
@@ -262,6 +268,14 @@ def _tolerated(part: Subject, drawn: Sequence[Mapping[str, Tensor]], noise: str,
 SHARPNESS: dict[str, Measure] = {
     row.name: row
     for row in (
+        Measure(
+            "training_loss",
+            "loss",
+            "How well the examples themselves are fitted.",
+            True,
+            training_loss,
+            OURS,
+        ),
         Measure(
             "gaussian_sharpness",
             "absolute",

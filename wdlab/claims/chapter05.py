@@ -1,0 +1,284 @@
+"""Claims of chapter 05: what sharpness forgets is the scale of the weights, which is what decay changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import joblib
+import pandas as pd
+import torch
+from torch import Tensor
+
+from wdlab.claims.arms import (
+    ALWAYS,
+    EARLY,
+    LATE,
+    NEVER,
+    image_resnet,
+    levels,
+    network,
+    signal_resnet,
+    spread,
+)
+from wdlab.claims.chapter02 import trained_network
+from wdlab.claims.claim import Claim, Measure, Setting
+from wdlab.decay import Timing
+from wdlab.measures import MEASURES, Subject, measure, rescale_, weight_norm
+from wdlab.measures.complexity import weight_tensors
+from wdlab.measures.sharpness import hessian_traces
+from wdlab.run import Run
+from wdlab.stats import kendall
+from wdlab.sweeps import sweep
+from wdlab.train import History, Training
+
+Base = Callable[[str], Run]
+
+EXAMPLES = 500  # training examples that a net is measured on
+RECOMMENDED = "magnitude_pac_bayes"
+"""The one measure this course recommends, chosen on seeds from 10,000 on: noise in proportion to each weight."""
+
+TIMINGS = {
+    "never": NEVER,
+    "last 50%": LATE,
+    "middle 50%": Timing.window(0.25, 0.75),
+    "first 5%": Timing.first(0.05),
+    "first 10%": Timing.first(0.1),
+    "first 25%": EARLY,
+    "first 50%": Timing.first(0.5),
+    "always": ALWAYS,
+}
+FEW = tuple(TIMINGS[name] for name in ("never", "last 50%", "first 10%", "first 25%", "always"))
+STRENGTHS = (0.3, 1.0, 3.0, 6.0, 10.0)
+"""How many times the base's lambda; the last ones are too much."""
+
+
+def fitted(scale: str) -> Run:
+    """Return chapter 03's network, long enough trained at every scale to fit its data.
+
+    Where it does not, the nets differ in how far they came, and flatness has nothing to say about that.
+    """
+    return network("demo" if scale == "ci" else scale)
+
+
+def small_image_resnet(scale: str) -> Run:
+    """Return chapter 03's 2-D ResNet, at ci scale on smaller images."""
+    run = image_resnet(scale)
+    return replace(run, task=replace(run.task, image_size=7)) if scale == "ci" else run
+
+
+def over_timings(base: Run, seeds: Sequence[int], timings: Sequence[Timing] = tuple(TIMINGS.values())) -> list[Run]:
+    """Return `base` once a seed and timing: between them only the timing of decay differs."""
+    return spread(base, seeds, timings)
+
+
+def over_strengths(base: Run, seeds: Sequence[int]) -> list[Run]:
+    """Return `base` under decay throughout, once a seed and strength: too little, enough, and far too much."""
+    always = [replace(base.decay, strength=base.decay.strength * times, timing=ALWAYS) for times in STRENGTHS]
+    return [replace(base, seed=seed, decay=decay) for seed in seeds for decay in always]
+
+
+def subject(histories: Sequence[History], device: str = "cpu") -> Subject:
+    """Return the trained nets of `histories`, which hold their networks, with the first examples each learned from."""
+    training = Training([history.run for history in histories], device)
+    initial = {name: p.detach().clone() for name, p in training.model.named_parameters()}
+    networks = [history.network or {} for history in histories]
+    training.model.load_state_dict({name: torch.stack([net[name] for net in networks]) for name in networks[0]})
+    return learned_from(training, initial)
+
+
+def learned_from(training: Training, initial: Mapping[str, Tensor] | None = None) -> Subject:
+    """Return the nets of `training` with the first EXAMPLES examples of each one's own training set."""
+    of_seed = [training.seeds.index(run.seed) for run in training.runs]
+    chosen = torch.stack([training.batches.sets[seed][:EXAMPLES] for seed in of_seed]).to(training.device)
+    labels = training.train_labels[torch.tensor(of_seed, device=training.device)].gather(1, chosen)
+    return Subject(training.model, training.inputs[chosen], labels, initial, seed=training.seeds[0])
+
+
+@torch.no_grad()
+def to_one_norm_(found: Subject) -> Subject:
+    """Rescale in place the nets of `found` until their scale-invariant weights are as long as the first net's.
+
+    BatchNorm makes it that nothing else about them changes: the same functions, the same errors.
+    """
+    model = found.model
+    norms = weight_norm([model.get_parameter(name).detach() for name in model.scale_invariant])
+    rescale_(model, norms[0] / norms)
+    return found
+
+
+def measured(
+    runs: Sequence[Run], names: Sequence[str] = tuple(MEASURES), device: str = "cpu", one_norm: bool = False
+) -> pd.DataFrame:
+    """Return a row for every run: timing, strength, seed, test error and the measures called `names` of its net.
+
+    With `one_norm` the nets of a seed are first rescaled to one norm. Nets are trained where the store lacks them;
+    seeds are measured in processes of their own.
+    """
+    return _measured(tuple(runs), tuple(names), device, one_norm).copy()
+
+
+@lru_cache(maxsize=32)
+def _measured(runs: tuple[Run, ...], names: tuple[str, ...], device: str, one_norm: bool) -> pd.DataFrame:
+    histories = sweep(runs, device=device, networks=True).histories
+    of_seed: dict[int, list[History]] = {}
+    for history in histories:
+        of_seed.setdefault(history.run.seed, []).append(history)
+    jobs = min(len(of_seed), int(joblib.cpu_count())) if device == "cpu" and len(runs) > 24 else 1
+    calls = (joblib.delayed(_rows)(nets, names, device, one_norm) for nets in of_seed.values())
+    found: pd.DataFrame = pd.concat(joblib.Parallel(jobs)(calls), ignore_index=True)
+    return found
+
+
+def _rows(histories: Sequence[History], names: Sequence[str], device: str, one_norm: bool) -> pd.DataFrame:
+    found = subject(histories, device)
+    values = measure(to_one_norm_(found) if one_norm else found, names)
+    told = [
+        {
+            "timing": str(h.run.decay.timing),
+            "strength": h.run.decay.strength,
+            "seed": h.run.seed,
+            "test_error": h.curves["test_error"][-1],
+        }
+        for h in histories
+    ]
+    return pd.DataFrame(told).assign(**{name: value.tolist() for name, value in values.items()})
+
+
+# What is compared
+
+
+def rescaling_error(seeds: Sequence[int], norm: bool = True, times: float = 3.0) -> list[float]:
+    """Return by what share two predictions are missed when hidden weights are multiplied by `times`, seed by seed.
+
+    Predicted for weights that feed BatchNorm: tr(H) over them falls by 1/times^2, and RECOMMENDED stays as it was. The
+    larger miss of the two. Without `norm` it is a net of its own, of which neither is true.
+    """
+    found = learned_from(trained_network(seeds, norm))
+    before = _trace_and_relative(found)
+    if norm:
+        rescale_(found.model, times)
+    else:
+        _stretch_hidden_(found, times)
+    after = _trace_and_relative(found)
+    missed = [after[0] * times**2 / before[0] - 1, after[1] / before[1] - 1]
+    return [float(value) for value in torch.stack(missed).abs().amax(0)]
+
+
+def _hidden(found: Subject) -> list[str]:
+    return list(weight_tensors(found.model))[:-1]
+
+
+def _trace_and_relative(found: Subject) -> tuple[Tensor, Tensor]:
+    traces = hessian_traces(found, found.generator(), names=_hidden(found))
+    return torch.stack(list(traces.values())).sum(0), measure(found, [RECOMMENDED])[RECOMMENDED]
+
+
+@torch.no_grad()
+def _stretch_hidden_(found: Subject, times: float) -> None:
+    for name in _hidden(found):
+        found.model.get_parameter(name).mul_(times)
+
+
+def tau_by_seed(table: pd.DataFrame, name: str) -> list[float]:
+    """Return Kendall's tau between measure `name` and test error among the nets of each seed."""
+    return [kendall(nets[name].tolist(), nets["test_error"].tolist()) for _, nets in table.groupby("seed", sort=True)]
+
+
+def _tau(base: Base, name: str, timings: Sequence[Timing], sign: int = 1, one_norm: bool = False) -> Measure:
+    def measure_it(setting: Setting) -> list[float]:
+        runs = over_timings(base(setting.scale), setting.seeds, timings)
+        return [sign * tau for tau in tau_by_seed(measured(runs, [name], setting.device, one_norm), name)]
+
+    return measure_it
+
+
+def _tau_over_strengths(name: str, sign: int = 1) -> Measure:
+    def measure_it(setting: Setting) -> list[float]:
+        runs = over_strengths(fitted(setting.scale), setting.seeds)
+        return [sign * tau for tau in tau_by_seed(measured(runs, [name], setting.device), name)]
+
+    return measure_it
+
+
+ALL = tuple(TIMINGS.values())
+OURS = "ours: our operationalization of a finding of Bjorck et al. 2021, who report it of measures we could not read"
+OWN = "ours"
+TAU = "Kendall's tau between measure and test error, among the nets of one seed"
+PLAIN = "gaussian_sharpness"
+SAME_NORM = "the same nets, rescaled to one norm: the same functions, and nothing left for scale to say"
+TOO_MUCH = (
+    "nets that differ in how strong decay is, up to ten times too strong: too little is learned, and that is no flaw"
+)
+_PLACES: tuple[tuple[str, Base, str], ...] = (
+    ("-signals", signal_resnet, "The same holds for a 1-D ResNet on MNIST-1D: "),
+    ("-images", small_image_resnet, "The same holds on real images, a 2-D ResNet on Fashion-MNIST: "),
+)
+BACKWARDS = "among nets that differ in when decay acted, the one that noise of one size hurts more generalizes better."
+SEES = (
+    "among nets that differ in when decay acted, the one that noise in proportion to each weight hurts more "
+    "generalizes worse."
+)
+
+
+def _on_resnets(end: str, base: Base, words: str) -> tuple[Claim, Claim]:
+    few = levels(0.3, ci=3, demo=4, gpu=10, paper=3)
+    return (
+        Claim(
+            f"plain-sharpness-is-backwards{end}", words + BACKWARDS, OURS, f"minus {TAU}",
+            _tau(base, PLAIN, FEW, -1), SAME_NORM, _tau(base, PLAIN, FEW, -1, one_norm=True), few,
+        ),
+        Claim(
+            f"relative-noise-sees-timing{end}", words + SEES, OURS, TAU,
+            _tau(base, RECOMMENDED, FEW), "the same nets and noise of one size for every weight",
+            _tau(base, "pac_bayes", FEW), few,
+        ),
+    )  # fmt: skip
+
+
+CLAIMS = (
+    Claim(
+        "rescaling-moves-plain-sharpness-only",
+        "Multiplying the weights that feed BatchNorm by 3 makes their curvature 9 times smaller and leaves the noise a "
+        "net tolerates, in proportion to its weights, where it was: both to within 5%.",
+        OWN,
+        "minus the larger of the two relative errors of that prediction",
+        lambda setting: [-value for value in rescaling_error(setting.seeds)],
+        "a network without BatchNorm, which such a change makes another function",
+        lambda setting: [-value for value in rescaling_error(setting.seeds, norm=False)],
+        levels(-0.05),
+    ),
+    Claim(
+        "plain-sharpness-is-backwards",
+        BACKWARDS.capitalize(),
+        OURS,
+        f"minus {TAU}",
+        _tau(fitted, PLAIN, ALL, -1),
+        SAME_NORM,
+        _tau(fitted, PLAIN, ALL, -1, one_norm=True),
+        levels(0.3, ci=3, demo=6, gpu=12),
+    ),
+    Claim(
+        "relative-noise-sees-timing",
+        SEES.capitalize(),
+        OURS,
+        TAU,
+        _tau(fitted, RECOMMENDED, ALL),
+        TOO_MUCH,
+        _tau_over_strengths(RECOMMENDED),
+        levels(0.3, ci=3, demo=6, gpu=12),
+    ),
+    Claim(
+        "norm-misleads-over-strengths",
+        "Among nets that were decayed throughout, too weakly to far too strongly, the one with the smaller norm "
+        "generalizes worse.",
+        OWN,
+        f"minus {TAU}",
+        _tau_over_strengths("weight_norm", -1),
+        "nets that differ in when decay acted, at one strength",
+        _tau(fitted, "weight_norm", ALL, -1),
+        levels(0.3, ci=3, demo=6, gpu=12),
+    ),
+    *(claim for place in _PLACES for claim in _on_resnets(*place)),
+)

@@ -1,14 +1,16 @@
 """Paired effects: against scipy, and the refusal to compare what differs in two things."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as reference
 
 from wdlab import Decay, History, Model, Optimizer, Results, Run, Schedule, Timing
-from wdlab.stats import Effect, differences, interval, judge, paired, share
+from wdlab.stats import Effect, differences, interval, judge, kendall, kendall_over_seeds, paired, share
 
 FIRST, NEVER = Timing.first(0.5), Timing.never()
 
@@ -133,3 +135,55 @@ def test_a_share_of_what_may_be_nothing_has_no_interval() -> None:
 def test_a_share_needs_pairs() -> None:
     with pytest.raises(ValueError, match="one of each a seed"):
         share([1.0, 2.0], [1.0])
+
+
+# Kendall's tau
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12))
+def test_kendall_counts_pairs(points) -> None:
+    pairs = list(itertools.combinations(points, 2))
+    agree = sum(np.sign(a[0] - b[0]) * np.sign(a[1] - b[1]) for a, b in pairs)
+    differ = [sum(a[k] != b[k] for a, b in pairs) for k in (0, 1)]
+    found = kendall(*zip(*points, strict=True))
+    if 0 in differ:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(agree / math.sqrt(differ[0] * differ[1]))
+
+
+def test_infinite_measures_tie_and_undefined_ones_are_told() -> None:
+    assert kendall([1.0, math.inf, math.inf], [1, 2, 3]) == pytest.approx(2 / math.sqrt(2 * 3))
+    assert math.isnan(kendall([1.0, math.nan, 2.0], [1, 2, 3]))
+    found = kendall_over_seeds([1.0, math.nan, 2.0, 3.0], [1, 2, 3, 4], [0, 0, 1, 1])
+    assert math.isnan(found.mean) and math.isnan(found.low)
+    finite = kendall_over_seeds([1.0, math.inf, 2.0, 3.0], [1, 2, 3, 4], [0, 0, 1, 1])
+    assert finite.values == pytest.approx((1.0, 1.0)) and finite.low <= finite.mean <= finite.high
+
+
+def test_the_bootstrap_draws_whole_seeds() -> None:
+    rng = np.random.default_rng(1)
+    x, seeds = np.tile(np.arange(5.0), 6), np.repeat(np.arange(6), 5)
+    y = x + 3 * np.repeat(rng.normal(size=6), 5)
+    found = kendall_over_seeds(x.tolist(), y.tolist(), seeds.tolist())
+    assert found.mean == pytest.approx(kendall(x.tolist(), y.tolist())) and found.values == pytest.approx((1.0,) * 6)
+    draws = []
+    for _ in range(400):
+        chosen = np.concatenate([np.flatnonzero(seeds == one) for one in rng.integers(6, size=6)])
+        draws.append(kendall(x[chosen].tolist(), y[chosen].tolist()))
+    assert found.low == pytest.approx(np.quantile(draws, 0.025), abs=0.06)
+    assert found.high == pytest.approx(np.quantile(draws, 0.975), abs=0.06)
+    again = kendall_over_seeds(x.tolist(), y.tolist(), seeds.tolist())
+    assert found == again
+
+
+def test_a_perfect_order_has_no_spread() -> None:
+    found = kendall_over_seeds([1, 2, 3, 4], [1, 2, 3, 4], [0, 0, 1, 1])
+    assert (found.mean, found.low, found.high) == pytest.approx((1, 1, 1))
+
+
+def test_lists_must_fit() -> None:
+    with pytest.raises(ValueError, match="2, 2 and 1 entries"):
+        kendall_over_seeds([1, 2], [1, 2], [0])
+    with pytest.raises(ValueError, match="at least two seeds"):
+        kendall_over_seeds([1, 2], [1, 2], [0, 0])

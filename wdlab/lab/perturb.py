@@ -1,0 +1,431 @@
+"""The Perturb: move trained networks' weights by noise; see which kind of noise sees their scale, and which cannot."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any
+
+import ipywidgets as widgets
+import matplotlib.style
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import Tensor
+
+from wdlab.checks import known, number
+from wdlab.claims import ALWAYS, NEVER, network
+from wdlab.figures.style import COLOURS, FAINT, INK, dress, looks, name
+from wdlab.lab.controls import (
+    alarm,
+    bundle,
+    figure_png,
+    labelled,
+    line,
+    new_figure,
+    picture,
+    row,
+    stack,
+    toggles,
+    unseen,
+)
+from wdlab.measures import Subject, rescale_, weight_norm
+from wdlab.measures.complexity import weight_tensors
+from wdlab.measures.sharpness import noise_sharpness
+from wdlab.models import cross_entropy
+from wdlab.run import Run
+from wdlab.sweeps import sweep
+from wdlab.tasks import Batches, evaluate
+from wdlab.train import History, held_to
+
+EXAMPLES = 500
+PAIRS = 2  # draws of noise, each with both signs: tens of thousands of weights average for themselves
+SEED = 10_000  # of the networks that are trained when none are given: not one that a claim looks at
+RANGES = {"size": (0.003, 1.0), "c": (0.25, 16.0)}  # where the sliders end
+SIZES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # at which the curves are read
+REACH = (1e-5, 30.0)  # of the picture's axis; what lies beyond is drawn at its edge
+STILL = 0.02  # a change by less than this share counts as none: BatchNorm's eps leaves less
+ALL = "all"
+
+KINDS = {
+    "absolute": "Every weight gets noise of one and the same size.",
+    "layer": "Every layer gets noise in proportion to the norm of its weights.",
+    "filter": "Every output unit gets noise in proportion to the norm of the weights it reads.",
+    "element": "Every weight gets noise in proportion to itself.",
+}
+"""The kinds of noise and what each of them does; all but the first are relative."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the dials of a Perturb say; `to` is the network that c multiplies. Raises ValueError as its dials do."""
+
+    size: float = 0.01
+    noise: str = "absolute"
+    c: float = 1.0
+    to: str = ALL
+
+    def __post_init__(self) -> None:
+        for dial, ends in RANGES.items():
+            number(dial, getattr(self, dial), *ends)
+        known("noise", self.noise, KINDS)
+
+    def factor(self, label: str) -> float:
+        """Return what the weights of the network called `label` are multiplied by."""
+        return self.c if self.to in (ALL, label) else 1.0
+
+    def __str__(self) -> str:
+        whose = "all" if self.to == ALL else self.to
+        kind = "absolute" if self.noise == "absolute" else f"{self.noise}-relative"
+        return f"Noise: {kind}, size {self.size:.2g}" + ("" if self.c == 1 else f"; weights of {whose} × {self.c:.2g}")
+
+
+class Perturb:
+    """Trained networks whose weights get noise: by how much the loss rises, at each size of the noise.
+
+    Dials, by the names of `Setting`: size (0.003 to 1), noise ("absolute", "layer", "filter", "element": the kinds of
+    `wdlab.measures.sharpness.NOISES`), c (0.25 to 16: all weights that feed a BatchNorm are multiplied by it), to ("all",
+    or the network whose weights c multiplies). Give `networks`, up to seven by label, each a `Run` or a `History` that
+    holds its network; otherwise two of chapter 03's are trained in a few seconds, without decay and with. Rise and
+    training loss are of the first 500 training examples, normalized by their own statistics; the error is that of the
+    test. `data` has one row a network, `curves` one a network and size. The cell that shows a Perturb also keeps its
+    picture. Raises ValueError for what is not allowed.
+    """
+
+    def __init__(self, networks: Mapping[str, Run | History] | None = None, **setting: Any) -> None:
+        histories = _trained(networks) if networks is not None else default_networks()
+        self.labels = tuple(histories)
+        self.setting = self._turned(Setting(), setting)
+        self._nets = {(label, 1.0): _Net(*_loaded(history)) for label, history in histories.items()}
+        self._following = False
+        self._picture = _Picture(self.labels)
+        self._make_widgets()
+        for noise in KINDS:  # read beforehand, so that no turn needs more than one set of curves
+            self._curves(replace(self.setting, noise=noise, c=1.0))
+        self._redraw()
+
+    def turn(self, **dials: Any) -> None:
+        """Turn some dials from code. Raises ValueError, and says so below the dials, for what is not allowed."""
+        try:
+            self.setting = self._turned(self.setting, dials)
+        except ValueError as error:
+            self.status.value = alarm(str(error))
+            raise
+        self._following = True
+        try:
+            for key, dial in self.dials.items():
+                dial.value = getattr(self.setting, key)
+        finally:
+            self._following = False
+        self._redraw()
+
+    def close(self) -> None:
+        """Take the widgets away."""
+        self._root.close()
+
+    def _turned(self, setting: Setting, dials: Mapping[str, Any]) -> Setting:
+        for dial in dials:
+            known("dial", dial, [field.name for field in fields(Setting)])
+        known("to", dials.get("to", ALL), (ALL, *self.labels))
+        return replace(setting, **dials)
+
+    # Widgets
+
+    def _make_widgets(self) -> None:
+        asks = {
+            "noise": ("Noise", "standard normal, times ..."),
+            "size": ("Size of the noise", "0.003 to 1"),
+            "c": ("Multiply the weights that feed BatchNorm by c", "0.25 to 16"),
+            "to": ("... in", "the network whose weights c multiplies"),
+        }
+        self.dials: dict[str, Any] = {
+            "noise": toggles([(kind, kind) for kind in KINDS], self.setting.noise),
+            "size": _slider(self.setting.size, -2.5, 0.0),
+            "c": _slider(self.setting.c, -0.6, 1.2),
+            "to": toggles([(label, label) for label in (ALL, *self.labels)], self.setting.to),
+        }
+        self.sentence, self.status, self.words = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.image = picture(b"", "720px")
+        for dial in self.dials.values():
+            dial.observe(self._on_change, "value")
+        shown = {key: labelled(self.dials[key], *asks[key]) for key in asks}
+        shown["noise"] = stack([shown["noise"], self.sentence])
+        left = stack(list(shown.values()), flex="1 1 270px", min_width="0")
+        right = stack([self.image, self.status, self.words], flex="3 1 460px", max_width="720px", min_width="0")
+        self._root = row([left, right], align_items="flex-start", width="100%")
+
+    def _on_change(self, _: object) -> None:
+        if self._following:
+            return
+        values = {key: dial.value for key, dial in self.dials.items()}
+        for key, (low, high) in RANGES.items():
+            values[key] = min(max(float(f"{values[key]:.2g}"), low), high)
+        self.setting = Setting(**values)
+        self._redraw()
+
+    # What is measured
+
+    def _net(self, label: str, c: float) -> _Net:
+        if (label, c) not in self._nets:
+            self._nets[label, c] = self._nets[label, 1.0].times(c)
+        return self._nets[label, c]
+
+    def _pairs(self, setting: Setting) -> list[tuple[str, _Net, _Net]]:
+        """Each network by its label: as it was trained, and as it is now."""
+        return [(label, self._net(label, 1.0), self._net(label, setting.factor(label))) for label in self.labels]
+
+    def _curves(self, setting: Setting) -> pd.DataFrame:
+        """One row a network and size: how far noise of that size raises the loss now, and at c = 1."""
+        noise = setting.noise
+        return pd.DataFrame(
+            {"network": label, "size": size, "at 1": first.rise(noise, size), "rise": now.rise(noise, size)}
+            for label, first, now in self._pairs(setting)
+            for size in SIZES
+        )
+
+    def _table(self, setting: Setting) -> pd.DataFrame:
+        """One row a network: what it is, and how far noise of the size chosen raises its loss now, and at c = 1."""
+        noise, size = setting.noise, setting.size
+        found = pd.DataFrame(
+            {
+                "network": label,
+                "at 1": first.rise(noise, size),
+                "rise": now.rise(noise, size),
+                "norm": now.norm,
+                "loss": now.loss,
+                "error": now.error,
+                "loss at 1": first.loss,
+                "error at 1": first.error,
+            }
+            for label, first, now in self._pairs(setting)
+        )
+        return found.assign(times=found["rise"] / found["at 1"])
+
+    # The picture
+
+    def _redraw(self) -> None:
+        self.data, self.curves = self._table(self.setting), self._curves(self.setting)
+        self.told = _told(self.data, self.setting)
+        self.alt = f"{self.setting}. {_in_words(self.data, self.curves)} {self.told}"
+        self.image.value = self._png = self._picture.draw(self.data, self.curves, self.setting)
+        self.sentence.value = line(KINDS[self.setting.noise])
+        self.words.value = unseen(self.alt)
+        self.status.value = line(self.told, role="status")
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+        self._root.perturb = self  # what a cell shows stays alive with its widgets
+        return bundle(self._root, self._png, self.alt)
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
+
+
+@lru_cache(maxsize=1)
+def default_networks() -> Mapping[str, History]:
+    """Return the two networks a Perturb looks at: chapter 03's, trained without decay and with."""
+    base = replace(network("demo"), seed=SEED)
+    return _trained(
+        {
+            f"decay {timing}": replace(base, decay=replace(base.decay, timing=timing))
+            for timing in (NEVER, ALWAYS)
+        }
+    )
+
+
+class _Net:
+    """A network at one scale: its norm, loss and error, and its rises, each measured once."""
+
+    def __init__(self, subject: Subject, inputs: Tensor, labels: Tensor) -> None:
+        self.subject, self.inputs, self.labels = subject, inputs, labels
+        part = next(subject.parts())  # a copy, whose running statistics are nobody's
+        seen, answers = part.examples()
+        with held_to(1), torch.no_grad():
+            self.norm = float(weight_norm(weight_tensors(part.model).values()))
+            self.error = float(evaluate(part.model, inputs, labels)["test_error"])
+            self.loss = float(cross_entropy(part.model.train()(seen), answers))
+        self._rises: dict[tuple[str, float], float] = {}
+
+    def times(self, c: float) -> _Net:
+        """Return the network with the weights that feed a BatchNorm multiplied by c."""
+        model = copy.deepcopy(self.subject.model)
+        rescale_(model, c)
+        return _Net(replace(self.subject, model=model), self.inputs, self.labels)
+
+    def rise(self, noise: str, size: float) -> float:
+        """Return the rise of the loss under noise, in nats."""
+        if (noise, size) not in self._rises:
+            with held_to(1):  # the products are small: a second thread would cost more than it gives
+                found = noise_sharpness(self.subject, self.subject.generator(), size, noise, PAIRS)
+            self._rises[noise, size] = float(found)
+        return self._rises[noise, size]
+
+
+def _trained(networks: Mapping[str, Run | History]) -> dict[str, History]:
+    """Return the networks as histories that hold them, training those that are runs."""
+    if not 1 <= len(networks) <= len(COLOURS) or ALL in networks:
+        raise ValueError(
+            f"networks={list(networks)!r} is not allowed; give 1 to {len(COLOURS)} by label, none called {ALL!r}."
+        )
+    runs = [one for one in networks.values() if isinstance(one, Run)]
+    found = iter(sweep(runs, device="cpu", networks=True).histories if runs else ())
+    histories = {label: next(found) if isinstance(one, Run) else one for label, one in networks.items()}
+    for label, history in histories.items():
+        _check(label, history)
+    return histories
+
+
+def _check(label: str, history: object) -> None:
+    if not isinstance(history, History) or history.network is None:
+        wanted = "give a Run, or a History from sweep(..., networks=True)"
+    elif history.diverged_at is not None:
+        wanted = f"its loss was not finite at step {history.diverged_at}; give one that did not diverge"
+    elif not history.run.model.norm:
+        wanted = "give one with BatchNorm, Model(norm=True), for else c would change what it computes"
+    else:
+        return
+    raise ValueError(f"networks[{label!r}] is not allowed: {wanted}.")
+
+
+def _loaded(history: History) -> tuple[Subject, Tensor, Tensor]:
+    """Return a history's network with its first training examples, and the test: in float64, on the CPU.
+
+    In float32 the smallest rises would be rounding.
+    """
+    run, task = history.run, history.run.task
+    model = task.build(run.model, 1)
+    model.load_state_dict({name: tensor.unsqueeze(0) for name, tensor in (history.network or {}).items()})
+    arrays = task.arrays()
+    inputs = task.shape_inputs(arrays.inputs, run.model).double()
+    batches = Batches(task, [run.seed], len(arrays.labels))
+    chosen = batches.sets[0][:EXAMPLES]
+    subject = Subject(model.double(), inputs[chosen], batches.labels(arrays.labels)[0, chosen])
+    return subject, inputs[: task.test_size], arrays.labels[: task.test_size]
+
+
+def _slider(value: float, low: float, high: float) -> Any:
+    return widgets.FloatLogSlider(
+        value=value, base=10, min=low, max=high, step=0.05, readout_format=".2g", continuous_update=False,
+        layout=widgets.Layout(width="auto"),
+    )  # fmt: skip
+
+
+class _Picture:
+    """A curve for each network on two logarithmic axes, its values beside; the artists are made once and moved."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.figure: Figure = new_figure(7.2, 3.9)
+        with matplotlib.style.context("default"):
+            self.axes: Axes = dress(self.figure.add_axes((0.095, 0.135, 0.565, 0.775)))
+            self._make(labels)
+
+    def _make(self, labels: Sequence[str]) -> None:
+        axes, low, high = self.axes, *RANGES["size"]
+        axes.set(xscale="log", yscale="log", xlim=(low / 1.15, high * 1.15), ylim=REACH)
+        axes.set_xticks(SIZES, [f"{size:g}" for size in SIZES])
+        axes.minorticks_off()
+        name(axes, "", "size of the noise", "rise of the loss (nats)")
+        self.title = self.figure.text(0.012, 0.945, "", fontsize=11, color=INK)
+        self.size = axes.axvline(low, color=FAINT, linewidth=1.5)
+        self.before, self.lines, self.points, self.texts = [], [], [], []
+        for place, look in enumerate(looks(labels)):
+            colour = look["color"]
+            self.before += axes.plot(SIZES, SIZES, color=colour, linewidth=1.2, linestyle=(0, (2, 2)))
+            self.lines += axes.plot(SIZES, SIZES, **look, linewidth=2, markersize=5)
+            self.points += axes.plot([low], [low], **look, markersize=11, markeredgecolor=INK)
+            self._describe(labels[place], place, look)
+
+    def _describe(self, label: str, place: int, look: Mapping[str, Any]) -> None:
+        top, write = 0.895 - 0.125 * place, self.figure.text
+        self.figure.add_artist(Line2D([0.69], [top - 0.012], **look, markersize=7))
+        write(0.708, top, label, fontsize=9, fontweight="bold", color=look["color"], va="top")
+        self.texts.append(write(0.708, top - 0.042, "", fontsize=8.5, color=INK, va="top", linespacing=1.25))
+
+    def draw(self, data: pd.DataFrame, curves: pd.DataFrame, setting: Setting) -> bytes:
+        """Return the picture of a table and its curves as PNG. Broken lines are the networks at c = 1."""
+        self.title.set_text(str(setting))
+        self.size.set_xdata([setting.size, setting.size])
+        for place, found in enumerate(data.itertuples()):
+            curve = curves[curves["network"] == found.network]
+            self.before[place].set_ydata([_within(rise) for rise in curve["at 1"]])
+            self.before[place].set_visible(setting.factor(str(found.network)) != 1)
+            self.lines[place].set_ydata([_within(rise) for rise in curve["rise"]])
+            self.points[place].set(xdata=[setting.size], ydata=[_within(found.rise)])
+            self.texts[place].set_text(f"rise {_say(found.rise)} nats, ‖w‖ {_say(found.norm)}\n{_quality(found)}")
+        return figure_png(self.figure)
+
+
+def _within(rise: float) -> float:
+    """What is drawn of a rise; noise may also lower the loss, which no logarithm shows."""
+    return min(max(rise, REACH[0] * 1.2), REACH[1] / 1.2)
+
+
+# In words
+
+
+def _told(data: pd.DataFrame, setting: Setting) -> str:
+    return f"{_order(data)}" if setting.c == 1 else f"{_left_alone(data, setting)} {_moved(data, setting)} {_order(data)}"
+
+
+def _order(data: pd.DataFrame) -> str:
+    """Which network noise calls the flattest, and which one tests best."""
+    if len(data) == 1:
+        return ""
+    by = data.set_index("network")
+    flattest, best = str(by["rise"].idxmin()), str(by["error"].idxmin())
+    start = f"This noise raises the loss of {flattest} least"
+    if flattest == best:
+        return f"{start}, the network with the lowest test error."
+    return f"{start}; the lowest test error has {best}. Here the flatter network is not the better one."
+
+
+def _left_alone(data: pd.DataFrame, setting: Setting) -> str:
+    """Whether multiplying changed what the networks compute."""
+    loss = float((data["loss"] / data["loss at 1"] - 1).abs().max())
+    error = float((data["error"] - data["error at 1"]).abs().max())
+    what = "all networks" if setting.to == ALL else setting.to
+    left = "left" if max(loss, error) < STILL else "moved"
+    return (
+        f"× {setting.c:.2g} {left} what {what} compute{'s' if setting.to != ALL else ''}: training loss "
+        f"to {loss:.1%}, test error to {100 * error:.1f} points."
+    )
+
+
+def _moved(data: pd.DataFrame, setting: Setting) -> str:
+    """By how much it changed the rise."""
+    told = []
+    for found in data.itertuples():
+        if setting.factor(str(found.network)) == 1:
+            continue
+        times = float(found.times)
+        if abs(times - 1) < STILL:
+            told.append(f"{found.network}'s rise stayed ({_say(found.rise)})")
+        else:
+            way = f"{1 / times:.3g} times flatter" if times < 1 else f"{times:.3g} times sharper"
+            told.append(f"{found.network} looks {way} ({_say(found._2)} became {_say(found.rise)})")
+    return f"To this noise {', '.join(told)}."
+
+
+def _in_words(data: pd.DataFrame, curves: pd.DataFrame) -> str:
+    told = []
+    for found in data.itertuples():
+        ends = curves.loc[curves["network"] == found.network, "rise"]
+        told.append(
+            f"{found.network}: rise of the loss {_say(found.rise)} nats, {_say(ends.iloc[0])} at size {SIZES[0]:g} to "
+            f"{_say(ends.iloc[-1])} at {SIZES[-1]:g}; weight norm {_say(found.norm)}, {_quality(found)}."
+        )
+    return " ".join(told)
+
+
+def _quality(found: Any) -> str:
+    return f"training loss {_say(found.loss)}, test error {found.error:.1%}"
+
+
+def _say(value: float) -> str:
+    return f"{value:.3g}"

@@ -391,6 +391,7 @@ def _cut(lr: Tensor, part: tuple[slice, slice]) -> Tensor:
 
 @contextmanager
 def held_to(threads: int) -> Iterator[None]:
+    """Let torch use this many threads for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

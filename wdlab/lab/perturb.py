@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -16,11 +15,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from torch import Tensor
 
 from wdlab.checks import known, number
 from wdlab.claims import ALWAYS, NEVER, network
-from wdlab.figures.style import COLOURS, FAINT, INK, dress, looks, name
+from wdlab.figures.style import FAINT, INK, dress, looks, name
 from wdlab.lab.controls import (
     alarm,
     bundle,
@@ -44,13 +44,14 @@ from wdlab.tasks import Batches, evaluate
 from wdlab.train import History, held_to
 
 EXAMPLES = 500
-PAIRS = 2  # draws of noise, each with both signs: tens of thousands of weights average for themselves
+PAIRS = 1  # one draw of noise, with both signs: its many thousand numbers average among themselves
 SEED = 10_000  # of the networks that are trained when none are given: not one that a claim looks at
 RANGES = {"size": (0.003, 1.0), "c": (0.25, 16.0)}  # where the sliders end
 SIZES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # at which the curves are read
 REACH = (1e-5, 30.0)  # of the picture's axis; what lies beyond is drawn at its edge
 STILL = 0.02  # a change by less than this share counts as none: BatchNorm's eps leaves less
 ALL = "all"
+MOST = 5  # networks that have room beside the picture
 
 KINDS = {
     "absolute": "Every weight gets noise of one and the same size.",
@@ -89,8 +90,8 @@ class Perturb:
     """Trained networks whose weights get noise: by how much the loss rises, at each size of the noise.
 
     Dials, by the names of `Setting`: size (0.003 to 1), noise ("absolute", "layer", "filter", "element": the kinds of
-    `wdlab.measures.sharpness.NOISES`), c (0.25 to 16: all weights that feed a BatchNorm are multiplied by it), to ("all",
-    or the network whose weights c multiplies). Give `networks`, up to seven by label, each a `Run` or a `History` that
+    `wdlab.measures.sharpness.NOISES`), c (0.25 to 16: multiplies all weights that feed a BatchNorm), to ("all", or the
+    network whose weights c multiplies). Give `networks`, up to five by label, each a `Run` or a `History` that
     holds its network; otherwise two of chapter 03's are trained in a few seconds, without decay and with. Rise and
     training loss are of the first 500 training examples, normalized by their own statistics; the error is that of the
     test. `data` has one row a network, `curves` one a network and size. The cell that shows a Perturb also keeps its
@@ -183,7 +184,7 @@ class Perturb:
         """One row a network and size: how far noise of that size raises the loss now, and at c = 1."""
         noise = setting.noise
         return pd.DataFrame(
-            {"network": label, "size": size, "at 1": first.rise(noise, size), "rise": now.rise(noise, size)}
+            {"network": label, "size": size, "before": first.rise(noise, size), "rise": now.rise(noise, size)}
             for label, first, now in self._pairs(setting)
             for size in SIZES
         )
@@ -194,17 +195,17 @@ class Perturb:
         found = pd.DataFrame(
             {
                 "network": label,
-                "at 1": first.rise(noise, size),
+                "before": first.rise(noise, size),
                 "rise": now.rise(noise, size),
                 "norm": now.norm,
                 "loss": now.loss,
                 "error": now.error,
-                "loss at 1": first.loss,
-                "error at 1": first.error,
+                "loss_before": first.loss,
+                "error_before": first.error,
             }
             for label, first, now in self._pairs(setting)
         )
-        return found.assign(times=found["rise"] / found["at 1"])
+        return found.assign(times=found["rise"] / found["before"])
 
     # The picture
 
@@ -232,10 +233,7 @@ def default_networks() -> Mapping[str, History]:
     """Return the two networks a Perturb looks at: chapter 03's, trained without decay and with."""
     base = replace(network("demo"), seed=SEED)
     return _trained(
-        {
-            f"decay {timing}": replace(base, decay=replace(base.decay, timing=timing))
-            for timing in (NEVER, ALWAYS)
-        }
+        {f"decay {timing}": replace(base, decay=replace(base.decay, timing=timing)) for timing in (NEVER, ALWAYS)}
     )
 
 
@@ -269,10 +267,8 @@ class _Net:
 
 def _trained(networks: Mapping[str, Run | History]) -> dict[str, History]:
     """Return the networks as histories that hold them, training those that are runs."""
-    if not 1 <= len(networks) <= len(COLOURS) or ALL in networks:
-        raise ValueError(
-            f"networks={list(networks)!r} is not allowed; give 1 to {len(COLOURS)} by label, none called {ALL!r}."
-        )
+    if not 1 <= len(networks) <= MOST or ALL in networks:
+        raise ValueError(f"networks={list(networks)!r} is not allowed; give 1 to {MOST} by label, none called {ALL!r}.")
     runs = [one for one in networks.values() if isinstance(one, Run)]
     found = iter(sweep(runs, device="cpu", networks=True).histories if runs else ())
     histories = {label: next(found) if isinstance(one, Run) else one for label, one in networks.items()}
@@ -316,16 +312,27 @@ def _slider(value: float, low: float, high: float) -> Any:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Artists:
+    """What the picture shows of one network."""
+
+    before: Line2D
+    curve: Line2D
+    point: Line2D
+    text: Text
+
+
 class _Picture:
     """A curve for each network on two logarithmic axes, its values beside; the artists are made once and moved."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.figure: Figure = new_figure(7.2, 3.9)
         with matplotlib.style.context("default"):
-            self.axes: Axes = dress(self.figure.add_axes((0.095, 0.135, 0.565, 0.775)))
-            self._make(labels)
+            self.axes: Axes = dress(self.figure.add_axes((0.095, 0.135, 0.575, 0.775)))
+            self._make()
+            self.artists = [self._one(place, labels[place], look) for place, look in enumerate(looks(labels))]
 
-    def _make(self, labels: Sequence[str]) -> None:
+    def _make(self) -> None:
         axes, low, high = self.axes, *RANGES["size"]
         axes.set(xscale="log", yscale="log", xlim=(low / 1.15, high * 1.15), ylim=REACH)
         axes.set_xticks(SIZES, [f"{size:g}" for size in SIZES])
@@ -333,31 +340,31 @@ class _Picture:
         name(axes, "", "size of the noise", "rise of the loss (nats)")
         self.title = self.figure.text(0.012, 0.945, "", fontsize=11, color=INK)
         self.size = axes.axvline(low, color=FAINT, linewidth=1.5)
-        self.before, self.lines, self.points, self.texts = [], [], [], []
-        for place, look in enumerate(looks(labels)):
-            colour = look["color"]
-            self.before += axes.plot(SIZES, SIZES, color=colour, linewidth=1.2, linestyle=(0, (2, 2)))
-            self.lines += axes.plot(SIZES, SIZES, **look, linewidth=2, markersize=5)
-            self.points += axes.plot([low], [low], **look, markersize=11, markeredgecolor=INK)
-            self._describe(labels[place], place, look)
 
-    def _describe(self, label: str, place: int, look: Mapping[str, Any]) -> None:
-        top, write = 0.895 - 0.125 * place, self.figure.text
-        self.figure.add_artist(Line2D([0.69], [top - 0.012], **look, markersize=7))
-        write(0.708, top, label, fontsize=9, fontweight="bold", color=look["color"], va="top")
-        self.texts.append(write(0.708, top - 0.042, "", fontsize=8.5, color=INK, va="top", linespacing=1.25))
+    def _one(self, place: int, label: str, look: Mapping[str, Any]) -> _Artists:
+        """Make the artists of one network, with a heading of its own beside the axes."""
+        plot, write, top = self.axes.plot, self.figure.text, 0.91 - 0.178 * place
+        self.figure.add_artist(Line2D([0.702], [top - 0.016], **look, markersize=7))
+        write(0.72, top, label, fontsize=9, fontweight="bold", color=look["color"], va="top")
+        return _Artists(
+            before=plot(SIZES, SIZES, color=look["color"], linewidth=1.2, linestyle=(0, (2, 2)))[0],
+            curve=plot(SIZES, SIZES, **look, linewidth=2, markersize=5)[0],
+            point=plot([1], [1], **look, markersize=12, markerfacecolor="none", markeredgewidth=2)[0],
+            text=write(0.72, top - 0.042, "", fontsize=8.5, color=INK, va="top", linespacing=1.25),
+        )
 
     def draw(self, data: pd.DataFrame, curves: pd.DataFrame, setting: Setting) -> bytes:
         """Return the picture of a table and its curves as PNG. Broken lines are the networks at c = 1."""
         self.title.set_text(str(setting))
         self.size.set_xdata([setting.size, setting.size])
-        for place, found in enumerate(data.itertuples()):
+        for found, artists in zip(_rows(data), self.artists, strict=True):
             curve = curves[curves["network"] == found.network]
-            self.before[place].set_ydata([_within(rise) for rise in curve["at 1"]])
-            self.before[place].set_visible(setting.factor(str(found.network)) != 1)
-            self.lines[place].set_ydata([_within(rise) for rise in curve["rise"]])
-            self.points[place].set(xdata=[setting.size], ydata=[_within(found.rise)])
-            self.texts[place].set_text(f"rise {_say(found.rise)} nats, ‖w‖ {_say(found.norm)}\n{_quality(found)}")
+            artists.before.set_ydata([_within(rise) for rise in curve["before"]])
+            artists.before.set_visible(setting.factor(found.network) != 1)
+            artists.curve.set_ydata([_within(rise) for rise in curve["rise"]])
+            artists.point.set(xdata=[setting.size], ydata=[_within(found.rise)])
+            norm = f"‖w‖ {_say(found.norm)}, rise {_say(found.rise)} nats"
+            artists.text.set_text("\n".join((norm, *_quality(found))))
         return figure_png(self.figure)
 
 
@@ -370,7 +377,9 @@ def _within(rise: float) -> float:
 
 
 def _told(data: pd.DataFrame, setting: Setting) -> str:
-    return f"{_order(data)}" if setting.c == 1 else f"{_left_alone(data, setting)} {_moved(data, setting)} {_order(data)}"
+    if setting.c == 1:
+        return f"c is 1: the weights are as they were trained. {_order(data)}".strip()
+    return f"{_left_alone(data, setting)} {_moved(data, setting)} {_order(data)}".strip()
 
 
 def _order(data: pd.DataFrame) -> str:
@@ -379,52 +388,55 @@ def _order(data: pd.DataFrame) -> str:
         return ""
     by = data.set_index("network")
     flattest, best = str(by["rise"].idxmin()), str(by["error"].idxmin())
-    start = f"This noise raises the loss of {flattest} least"
-    if flattest == best:
-        return f"{start}, the network with the lowest test error."
-    return f"{start}; the lowest test error has {best}. Here the flatter network is not the better one."
+    if by["error"][flattest] == by["error"][best]:
+        return f"The lowest rise and the lowest test error are both those of {flattest}."
+    return f"The lowest rise is that of {flattest}, the lowest test error that of {best}: flatter is not better here."
 
 
 def _left_alone(data: pd.DataFrame, setting: Setting) -> str:
     """Whether multiplying changed what the networks compute."""
-    loss = float((data["loss"] / data["loss at 1"] - 1).abs().max())
-    error = float((data["error"] - data["error at 1"]).abs().max())
-    what = "all networks" if setting.to == ALL else setting.to
-    left = "left" if max(loss, error) < STILL else "moved"
+    loss = float((data["loss"] / data["loss_before"] - 1).abs().max())
+    error = float((data["error"] - data["error_before"]).abs().max())
+    what = "the networks compute" if setting.to == ALL else f"{setting.to} computes"
+    left = f"left as it was, to within {STILL:.0%}," if max(loss, error) < STILL else "changed"
     return (
-        f"× {setting.c:.2g} {left} what {what} compute{'s' if setting.to != ALL else ''}: training loss "
-        f"to {loss:.1%}, test error to {100 * error:.1f} points."
+        f"× {setting.c:.2g} {left} what {what} (training loss moved by {loss:.1%}, test error by "
+        f"{100 * error:.1f} points)."
     )
 
 
 def _moved(data: pd.DataFrame, setting: Setting) -> str:
     """By how much it changed the rise."""
     told = []
-    for found in data.itertuples():
-        if setting.factor(str(found.network)) == 1:
+    for found in _rows(data):
+        if setting.factor(found.network) == 1:
             continue
         times = float(found.times)
         if abs(times - 1) < STILL:
             told.append(f"{found.network}'s rise stayed ({_say(found.rise)})")
         else:
             way = f"{1 / times:.3g} times flatter" if times < 1 else f"{times:.3g} times sharper"
-            told.append(f"{found.network} looks {way} ({_say(found._2)} became {_say(found.rise)})")
+            told.append(f"{found.network} looks {way} ({_say(found.before)} became {_say(found.rise)})")
     return f"To this noise {', '.join(told)}."
 
 
 def _in_words(data: pd.DataFrame, curves: pd.DataFrame) -> str:
     told = []
-    for found in data.itertuples():
+    for found in _rows(data):
         ends = curves.loc[curves["network"] == found.network, "rise"]
         told.append(
             f"{found.network}: rise of the loss {_say(found.rise)} nats, {_say(ends.iloc[0])} at size {SIZES[0]:g} to "
-            f"{_say(ends.iloc[-1])} at {SIZES[-1]:g}; weight norm {_say(found.norm)}, {_quality(found)}."
+            f"{_say(ends.iloc[-1])} at {SIZES[-1]:g}; weight norm {_say(found.norm)}, {', '.join(_quality(found))}."
         )
     return " ".join(told)
 
 
-def _quality(found: Any) -> str:
-    return f"training loss {_say(found.loss)}, test error {found.error:.1%}"
+def _rows(data: pd.DataFrame) -> list[Any]:
+    return list(data.itertuples())
+
+
+def _quality(found: Any) -> tuple[str, str]:
+    return f"training loss {_say(found.loss)}", f"test error {found.error:.1%}"
 
 
 def _say(value: float) -> str:

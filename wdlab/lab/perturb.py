@@ -46,7 +46,7 @@ from wdlab.train import History, held_to
 EXAMPLES = 500
 PAIRS = 1  # one draw of noise, with both signs: its many thousand numbers average among themselves
 SEED = 10_000  # of the networks that are trained when none are given: not one that a claim looks at
-RANGES = {"size": (0.003, 1.0), "c": (0.25, 16.0)}  # where the sliders end
+RANGES = {"size": (0.003, 1.0), "c": (0.5, 16.0)}  # where the sliders end
 SIZES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # at which the curves are read
 REACH = (1e-5, 30.0)  # of the picture's axis; what lies beyond is drawn at its edge
 STILL = 0.02  # a change by less than this share counts as none: BatchNorm's eps leaves less
@@ -90,7 +90,7 @@ class Perturb:
     """Trained networks whose weights get noise: by how much the loss rises, at each size of the noise.
 
     Dials, by the names of `Setting`: size (0.003 to 1), noise ("absolute", "layer", "filter", "element": the kinds of
-    `wdlab.measures.sharpness.NOISES`), c (0.25 to 16: multiplies all weights that feed a BatchNorm), to ("all", or the
+    `wdlab.measures.sharpness.NOISES`), c (0.5 to 16: multiplies all weights that feed a BatchNorm), to ("all", or the
     network whose weights c multiplies). Give `networks`, up to five by label, each a `Run` or a `History` that
     holds its network; otherwise two of chapter 03's are trained in a few seconds, without decay and with. Rise and
     training loss are of the first 500 training examples, normalized by their own statistics; the error is that of the
@@ -141,13 +141,13 @@ class Perturb:
         asks = {
             "noise": ("Noise", "standard normal, times ..."),
             "size": ("Size of the noise", "0.003 to 1"),
-            "c": ("Multiply the weights that feed BatchNorm by c", "0.25 to 16"),
+            "c": ("Multiply the weights that feed BatchNorm by c", "0.5 to 16"),
             "to": ("... in", "the network whose weights c multiplies"),
         }
         self.dials: dict[str, Any] = {
             "noise": toggles([(kind, kind) for kind in KINDS], self.setting.noise),
-            "size": _slider(self.setting.size, -2.5, 0.0),
-            "c": _slider(self.setting.c, -0.6, 1.2),
+            "size": _slider(self.setting.size, -2.55, 0.0),
+            "c": _slider(self.setting.c, -0.35, 1.25),
             "to": toggles([(label, label) for label in (ALL, *self.labels)], self.setting.to),
         }
         self.sentence, self.status, self.words = widgets.HTML(), widgets.HTML(), widgets.HTML()
@@ -166,8 +166,7 @@ class Perturb:
         values = {key: dial.value for key, dial in self.dials.items()}
         for key, (low, high) in RANGES.items():
             values[key] = min(max(float(f"{values[key]:.2g}"), low), high)
-        self.setting = Setting(**values)
-        self._redraw()
+        self.turn(**values)  # which also shows on the dials what became of them
 
     # What is measured
 
@@ -339,6 +338,7 @@ class _Picture:
         axes.minorticks_off()
         name(axes, "", "size of the noise", "rise of the loss (nats)")
         self.title = self.figure.text(0.012, 0.945, "", fontsize=11, color=INK)
+        self.note = self.figure.text(0.69, 0.135, "broken: the same network at c = 1", fontsize=8.5, color=INK)
         self.size = axes.axvline(low, color=FAINT, linewidth=1.5)
 
     def _one(self, place: int, label: str, look: Mapping[str, Any]) -> _Artists:
@@ -356,6 +356,7 @@ class _Picture:
     def draw(self, data: pd.DataFrame, curves: pd.DataFrame, setting: Setting) -> bytes:
         """Return the picture of a table and its curves as PNG. Broken lines are the networks at c = 1."""
         self.title.set_text(str(setting))
+        self.note.set_visible(setting.c != 1)
         self.size.set_xdata([setting.size, setting.size])
         for found, artists in zip(_rows(data), self.artists, strict=True):
             curve = curves[curves["network"] == found.network]
@@ -398,26 +399,27 @@ def _left_alone(data: pd.DataFrame, setting: Setting) -> str:
     loss = float((data["loss"] / data["loss_before"] - 1).abs().max())
     error = float((data["error"] - data["error_before"]).abs().max())
     what = "the networks compute" if setting.to == ALL else f"{setting.to} computes"
-    left = f"left as it was, to within {STILL:.0%}," if max(loss, error) < STILL else "changed"
-    return (
-        f"× {setting.c:.2g} {left} what {what} (training loss moved by {loss:.1%}, test error by "
-        f"{100 * error:.1f} points)."
-    )
+    told = f"left what {what} as it was, to within {STILL:.0%}"
+    if max(loss, error) >= STILL:
+        told = f"changed what {what}"
+    moved = f"training loss moved by {loss:.1%}, test error by {100 * error:.1f} points"
+    return f"× {setting.c:.2g} {told} ({moved})."
 
 
 def _moved(data: pd.DataFrame, setting: Setting) -> str:
     """By how much it changed the rise."""
-    told = []
-    for found in _rows(data):
-        if setting.factor(found.network) == 1:
-            continue
-        times = float(found.times)
-        if abs(times - 1) < STILL:
-            told.append(f"{found.network}'s rise stayed ({_say(found.rise)})")
-        else:
-            way = f"{1 / times:.3g} times flatter" if times < 1 else f"{times:.3g} times sharper"
-            told.append(f"{found.network} looks {way} ({_say(found.before)} became {_say(found.rise)})")
+    told = [_looks(found) for found in _rows(data) if setting.factor(found.network) != 1]
     return f"To this noise {', '.join(told)}."
+
+
+def _looks(found: Any) -> str:
+    became = f"({_say(found.before)} became {_say(found.rise)})"
+    if abs(found.times - 1) < STILL:
+        return f"{found.network}'s rise stayed {became}"
+    if min(found.before, found.rise) <= 0:  # far from a minimum a little noise may lower the loss
+        return f"{found.network}'s rise changed {became}"
+    way = f"{1 / found.times:.3g} times flatter" if found.times < 1 else f"{found.times:.3g} times sharper"
+    return f"{found.network} looks {way} {became}"
 
 
 def _in_words(data: pd.DataFrame, curves: pd.DataFrame) -> str:

@@ -225,9 +225,9 @@ def test_networks_that_cannot_be_shown_are_refused_in_words(nets: dict[str, Hist
     never = nets["never"]
     plain = replace(NEVER, model=Model(width=4, norm=False), steps=5)
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({}, r"networks=\[\] is not allowed; give 1 to 5"),
+        ({}, r"networks=\[\] is not allowed; give 1 to 4"),
         ({"all": never}, "none called 'all'"),
-        ({str(n): never for n in range(6)}, "give 1 to 5 by label"),
+        ({str(n): never for n in range(5)}, "give 1 to 4 by label"),
         ({"a": replace(never, network=None)}, r"networks\['a'\] is not allowed: give a Run, or a History from sweep"),
         ({"a": "never"}, "give a Run, or a History"),
         ({"a": replace(never, diverged_at=7)}, "not finite at step 7"),

@@ -51,7 +51,7 @@ SIZES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # at which the curves are read
 REACH = (1e-5, 30.0)  # of the picture's axis; what lies beyond is drawn at its edge
 STILL = 0.02  # a change by less than this share counts as none: BatchNorm's eps leaves less
 ALL = "all"
-MOST = 5  # networks that have room beside the picture
+MOST = 4  # networks that have room beside the picture
 
 KINDS = {
     "absolute": "Every weight gets noise of one and the same size.",
@@ -91,7 +91,7 @@ class Perturb:
 
     Dials, by the names of `Setting`: size (0.003 to 1), noise ("absolute", "layer", "filter", "element": the kinds of
     `wdlab.measures.sharpness.NOISES`), c (0.5 to 16: multiplies all weights that feed a BatchNorm), to ("all", or the
-    network whose weights c multiplies). Give `networks`, up to five by label, each a `Run` or a `History` that
+    network whose weights c multiplies). Give `networks`, up to four by label, each a `Run` or a `History` that
     holds its network; otherwise two of chapter 03's are trained in a few seconds, without decay and with. Rise and
     training loss are of the first 500 training examples, normalized by their own statistics; the error is that of the
     test. `data` has one row a network, `curves` one a network and size. The cell that shows a Perturb also keeps its
@@ -139,7 +139,7 @@ class Perturb:
 
     def _make_widgets(self) -> None:
         asks = {
-            "noise": ("Noise", "standard normal, times ..."),
+            "noise": ("Kind of noise", ""),
             "size": ("Size of the noise", "0.003 to 1"),
             "c": ("Multiply the weights that feed BatchNorm by c", "0.5 to 16"),
             "to": ("... in", "the network whose weights c multiplies"),
@@ -327,7 +327,7 @@ class _Picture:
     def __init__(self, labels: Sequence[str]) -> None:
         self.figure: Figure = new_figure(7.2, 3.9)
         with matplotlib.style.context("default"):
-            self.axes: Axes = dress(self.figure.add_axes((0.095, 0.135, 0.575, 0.775)))
+            self.axes: Axes = dress(self.figure.add_axes((0.095, 0.135, 0.555, 0.775)))
             self._make()
             self.artists = [self._one(place, labels[place], look) for place, look in enumerate(looks(labels))]
 
@@ -338,19 +338,19 @@ class _Picture:
         axes.minorticks_off()
         name(axes, "", "size of the noise", "rise of the loss (nats)")
         self.title = self.figure.text(0.012, 0.945, "", fontsize=11, color=INK)
-        self.note = self.figure.text(0.69, 0.135, "broken: the same network at c = 1", fontsize=8.5, color=INK)
+        self.note = self.figure.text(0.67, 0.045, "broken: the network at c = 1", fontsize=9.2, color=INK)
         self.size = axes.axvline(low, color=FAINT, linewidth=1.5)
 
     def _one(self, place: int, label: str, look: Mapping[str, Any]) -> _Artists:
         """Make the artists of one network, with a heading of its own beside the axes."""
-        plot, write, top = self.axes.plot, self.figure.text, 0.91 - 0.178 * place
-        self.figure.add_artist(Line2D([0.702], [top - 0.016], **look, markersize=7))
-        write(0.72, top, label, fontsize=9, fontweight="bold", color=look["color"], va="top")
+        plot, write, top = self.axes.plot, self.figure.text, 0.91 - 0.2 * place
+        self.figure.add_artist(Line2D([0.683], [top - 0.016], **look, markersize=7))
+        write(0.7, top, label, fontsize=9.5, fontweight="bold", color=look["color"], va="top")
         return _Artists(
             before=plot(SIZES, SIZES, color=look["color"], linewidth=1.2, linestyle=(0, (2, 2)))[0],
             curve=plot(SIZES, SIZES, **look, linewidth=2, markersize=5)[0],
             point=plot([1], [1], **look, markersize=12, markerfacecolor="none", markeredgewidth=2)[0],
-            text=write(0.72, top - 0.042, "", fontsize=8.5, color=INK, va="top", linespacing=1.25),
+            text=write(0.7, top - 0.044, "", fontsize=9.2, color=INK, va="top", linespacing=1.25),
         )
 
     def draw(self, data: pd.DataFrame, curves: pd.DataFrame, setting: Setting) -> bytes:

@@ -170,7 +170,7 @@ def _weights_and_noise() -> list[Case]:
     cases: list[Case] = [
         {
             "weights": [torch.tensor([[3.0, 4.0]]).double(), torch.tensor([[2.0], [0.0]]).double()],
-            "z": [torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[0.6], [-0.8]]).double() * 2],
+            "z": [torch.tensor([[0.6, -0.8]]).double(), torch.tensor([[1.2], [-1.6]]).double()],
             "size": 0.5,
         }
     ]
@@ -299,7 +299,7 @@ def _networks_near(centre: Function) -> FairPairs:
 
     def fair(loss: Values, tolerance: float) -> NDArray[np.bool_]:
         near = np.abs(loss - centre(loss)) <= tolerance
-        return np.logical_and.outer(near, near)
+        return np.asarray(np.logical_and.outer(near, near))
 
     return fair
 
@@ -310,7 +310,7 @@ def _groups() -> list[Case]:
         {
             "measure": np.array([1.0, 2.0, 3.0]),
             "error": np.array([0.1, 0.3, 0.2]),
-            "loss": np.array([0.25, 0.5, 1.0]),
+            "loss": np.array([0.25, 0.5, 0.625]),
             "tolerance": 0.25,
         },
         {
@@ -324,7 +324,7 @@ def _groups() -> list[Case]:
     for count in (6, 9):
         order = [torch.randperm(count, generator=draw).double().numpy() for _ in range(2)]
         loss = torch.randint(12, (count,), generator=draw).double().numpy() / 16
-        cases.append({"measure": order[0], "error": (order[1] + 1) / 16, "loss": loss, "tolerance": 0.1875})
+        cases.append({"measure": order[0], "error": (order[1] + 1) / 16, "loss": loss, "tolerance": 0.25})
     return cases
 
 
@@ -334,7 +334,9 @@ FAIR_TAU = Exercise(
     reference=_tau_where(),
     cases=_groups(),
     mistakes={
-        "all pairs are counted, whatever their losses": _tau_where(lambda loss, tolerance: loss[:, None] > -1),
+        "all pairs are counted, whatever their losses": _tau_where(
+            lambda loss, tolerance: np.ones((len(loss), len(loss)), dtype=bool)
+        ),
         "the other pairs are counted: those whose losses differ by more": _tau_where(
             lambda loss, tolerance: ~_near(loss, tolerance)
         ),

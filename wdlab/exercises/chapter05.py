@@ -51,6 +51,10 @@ def _drawn(label: str, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=generator(0, label), dtype=torch.float64).mul(10).round() / 10
 
 
+def _of(rows: list[list[float]]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
 # What the scale of the weights does to sharpness
 
 
@@ -167,13 +171,12 @@ def _together(weights: list[Tensor], z: list[Tensor], size: float) -> list[Tenso
 
 
 def _weights_and_noise() -> list[Case]:
-    cases: list[Case] = [
-        {
-            "weights": [torch.tensor([[3.0, 4.0]]).double(), torch.tensor([[2.0], [0.0]]).double()],
-            "z": [torch.tensor([[0.6, -0.8]]).double(), torch.tensor([[1.2], [-1.6]]).double()],
-            "size": 0.5,
-        }
-    ]
+    first: Case = {
+        "weights": [_of([[3.0, 4.0]]), _of([[2.0], [0.0]])],
+        "z": [_of([[0.6, -0.8]]), _of([[1.2], [-1.6]])],
+        "size": 0.5,
+    }
+    cases = [first]
     for size in (1.0, 0.1):
         drawn = {key: [_drawn(f"{key} {n} at {size}", 2, 2) for n in range(2)] for key in ("weights", "z")}
         cases.append({**drawn, "size": size})

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -207,6 +208,14 @@ def test_networks_are_runs_or_histories(nets: dict[str, History]) -> None:
     mixed = Perturb({"never": NEVER, "always": nets["always"]})
     assert mixed.data.equals(Perturb(nets).data)
     assert mixed.labels == ("never", "always")
+
+
+def test_of_several_networks_pairs_are_counted(nets: dict[str, History], widget: Perturb) -> None:
+    data = pd.concat([widget.data, widget.data[:1]], ignore_index=True)
+    told = _told(data.assign(rise=[0.3, 0.1, 0.2], error=[0.25, 0.5, 0.125]), widget.setting)
+    assert "In 1 of 3 pairs of networks the one with the lower rise has the lower test error" in told
+    several = Perturb({**nets, "late": replace(NEVER, decay=Decay(0.05, Timing.after(0.5)))})
+    assert len(several.data) == 3 and "of 3 pairs" in several.told
 
 
 def test_a_single_network(nets: dict[str, History]) -> None:

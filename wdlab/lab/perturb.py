@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import ipywidgets as widgets
@@ -64,7 +65,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What the dials of a Perturb say; `to` is the network that c multiplies. Raises ValueError as its dials do."""
+    """What the dials of a Perturb say; `to` the network that c multiplies. Raises ValueError for what is not allowed."""
 
     size: float = 0.01
     noise: str = "absolute"
@@ -384,14 +385,21 @@ def _told(data: pd.DataFrame, setting: Setting) -> str:
 
 
 def _order(data: pd.DataFrame) -> str:
-    """Which network noise calls the flattest, and which one tests best."""
-    if len(data) == 1:
+    """Whether the networks that noise calls flatter also test better."""
+    nets = sorted(_rows(data), key=lambda found: float(found.rise))
+    if len(nets) == 1:
         return ""
-    by = data.set_index("network")
-    flattest, best = str(by["rise"].idxmin()), str(by["error"].idxmin())
-    if by["error"][flattest] == by["error"][best]:
-        return f"The lowest rise and the lowest test error are both those of {flattest}."
-    return f"The lowest rise is that of {flattest}, the lowest test error that of {best}: flatter is not better here."
+    if len(nets) == 2:
+        flatter, other = nets
+        if flatter.error <= other.error:
+            return f"The lowest rise and the lowest test error are both those of {flatter.network}."
+        return (
+            f"The lowest rise is that of {flatter.network}, the lowest test error that of {other.network}: flatter is "
+            "not better here."
+        )
+    pairs = list(combinations(nets, 2))
+    better = sum(flatter.error < other.error for flatter, other in pairs)
+    return f"In {better} of {len(pairs)} pairs of networks the one with the lower rise has the lower test error."
 
 
 def _left_alone(data: pd.DataFrame, setting: Setting) -> str:

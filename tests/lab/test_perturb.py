@@ -343,6 +343,16 @@ def test_pictures_repeat_themselves_and_come_at_once(nets: dict[str, History]) -
     assert time.perf_counter() - start < 1.0  # 0.2 s on a machine with nothing else to do
 
 
+def test_torch_keeps_its_threads(nets: dict[str, History]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        Perturb(nets)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_close_takes_the_widgets_away(nets: dict[str, History]) -> None:
     widget = Perturb(nets)
     widget.close()

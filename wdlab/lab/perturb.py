@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import combinations
@@ -42,7 +43,7 @@ from wdlab.models import cross_entropy
 from wdlab.run import Run
 from wdlab.sweeps import sweep
 from wdlab.tasks import Batches, evaluate
-from wdlab.train import History, held_to
+from wdlab.train import History
 
 EXAMPLES = 500
 PAIRS = 1  # one draw of noise, with both signs: its many thousand numbers average among themselves
@@ -65,7 +66,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What the dials of a Perturb say; `to` the network that c multiplies. Raises ValueError for what is not allowed."""
+    """What the dials of a Perturb say; `to` the network that c multiplies. Raises ValueError for a value not allowed."""
 
     size: float = 0.01
     noise: str = "absolute"
@@ -244,7 +245,7 @@ class _Net:
         self.subject, self.inputs, self.labels = subject, inputs, labels
         part = next(subject.parts())  # a copy, whose running statistics are nobody's
         seen, answers = part.examples()
-        with held_to(1), torch.no_grad():
+        with _one_thread(), torch.no_grad():
             self.norm = float(weight_norm(weight_tensors(part.model).values()))
             self.error = float(evaluate(part.model, inputs, labels)["test_error"])
             self.loss = float(cross_entropy(part.model.train()(seen), answers))
@@ -259,7 +260,7 @@ class _Net:
     def rise(self, noise: str, size: float) -> float:
         """Return the rise of the loss under noise, in nats."""
         if (noise, size) not in self._rises:
-            with held_to(1):  # the products are small: a second thread would cost more than it gives
+            with _one_thread():
                 found = noise_sharpness(self.subject, self.subject.generator(), size, noise, PAIRS)
             self._rises[noise, size] = float(found)
         return self._rises[noise, size]
@@ -303,6 +304,17 @@ def _loaded(history: History) -> tuple[Subject, Tensor, Tensor]:
     chosen = batches.sets[0][:EXAMPLES]
     subject = Subject(model.double(), inputs[chosen], batches.labels(arrays.labels)[0, chosen])
     return subject, inputs[: task.test_size], arrays.labels[: task.test_size]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread: the products are small, and on a busy machine waiting for a second one takes long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _slider(value: float, low: float, high: float) -> Any:

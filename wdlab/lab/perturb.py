@@ -66,7 +66,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What the dials of a Perturb say; `to` the network that c multiplies. Raises ValueError for a value not allowed."""
+    """What the dials of a Perturb say; `to` is the network that c multiplies. Raises ValueError for what is wrong."""
 
     size: float = 0.01
     noise: str = "absolute"

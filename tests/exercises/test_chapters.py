@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
-from wdlab.exercises import Exercise, Report, chapter01, chapter02, chapter03, chapter04, chapter06
+from wdlab.exercises import Exercise, Report, chapter01, chapter02, chapter03, chapter04, chapter05, chapter06
 from wdlab.exercises.chapter01 import (
     check_momentum_step,
     check_same_rest,
@@ -33,7 +33,19 @@ from wdlab.exercises.chapter03 import (
     check_training_step,
 )
 from wdlab.exercises.chapter04 import check_copied_lr, check_rescale, check_same_state, check_share
+from wdlab.exercises.chapter05 import (
+    check_factors,
+    check_fair_tau,
+    check_fold,
+    check_kendall,
+    check_layer_noise,
+)
 from wdlab.exercises.chapter06 import check_longer, check_noisy_labels, check_predicted_norm, check_wrong_share
+from wdlab.measures import Subject, fold, rescale_
+from wdlab.measures.sharpness import NOISES, hessian_traces, noise_sharpness
+from wdlab.models import MLP
+from wdlab.models.mlp import BN_EPS
+from wdlab.tasks import generator
 
 NUMBERS: dict[Callable[[object], Report], Exercise] = {
     check_same_shrink: chapter01.SAME_SHRINK,
@@ -56,6 +68,11 @@ FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_rescale: chapter04.RESCALE,
     check_share: chapter04.SHARE,
     check_same_state: chapter04.SAME_STATE,
+    check_factors: chapter05.FACTORS,
+    check_fold: chapter05.FOLD,
+    check_layer_noise: chapter05.LAYER_NOISE,
+    check_kendall: chapter05.KENDALL,
+    check_fair_tau: chapter05.FAIR_TAU,
     check_longer: chapter06.LONGER,
     check_noisy_labels: chapter06.NOISY_LABELS,
     check_wrong_share: chapter06.WRONG_SHARE,
@@ -77,7 +94,7 @@ def shown(report: Report) -> str:
 
 
 def test_no_exercise_is_missing_here() -> None:
-    chapters = (chapter01, chapter02, chapter03, chapter04, chapter06)
+    chapters = (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06)
     assert {id(one) for one in CHECKERS.values()} == {id(one) for chapter in chapters for one in chapter.EXERCISES}
 
 
@@ -257,6 +274,84 @@ def state_in_place(w, buffer, lr, c):
     return w.mul_(c), buffer.div_(c), lr * c**2
 
 
+def fold_by_hand(w, scale, shift, mean, var, eps):
+    weight, bias = w.clone(), shift.clone()
+    for unit in range(len(scale)):
+        gain = scale[unit] / math.sqrt(var[unit] + eps)
+        weight[:, unit] = w[:, unit] * gain
+        bias[unit] = shift[unit] - mean[unit] * gain
+    return weight, bias
+
+
+def fold_by_torch(w, scale, shift, mean, var, eps):
+    both = torch.cat([w, torch.zeros_like(w[:1])])  # what the layer answers to each input alone, and to nothing
+    answers = torch.nn.functional.batch_norm(both, mean, var, scale, shift, training=False, eps=eps)
+    return answers[:-1] - answers[-1], answers[-1]
+
+
+def fold_in_place(w, scale, shift, mean, var, eps):
+    w *= (gain := scale * (var + eps) ** -0.5)
+    return [w, shift.sub_(mean * gain)]
+
+
+def noise_by_norm(weights, z, size):
+    return [
+        size * torch.linalg.vector_norm(w) * one / torch.linalg.vector_norm(one)
+        for w, one in zip(weights, z, strict=True)
+    ]
+
+
+def noise_by_numpy(weights, z, size):
+    found = []
+    for w, one in zip(weights, z, strict=True):
+        found.append(one.numpy() / np.linalg.norm(one) * np.linalg.norm(w) * size)
+    return tuple(found)
+
+
+def noise_in_place(weights, z, size):
+    for w, one in zip(weights, z, strict=True):
+        one.mul_(size * (w.square().sum() / one.square().sum()).sqrt())
+    return z
+
+
+def kendall_by_counting(a, b):
+    same = opposite = 0
+    for i in range(len(a)):
+        for j in range(i):
+            if (a[i] > a[j]) == (b[i] > b[j]):
+                same += 1
+            else:
+                opposite += 1
+    return (same - opposite) / (same + opposite)
+
+
+def kendall_by_numpy(a, b):
+    signs = np.sign(a[:, None] - a) * np.sign(b[:, None] - b)
+    return signs.sum() / (len(a) * (len(a) - 1))
+
+
+def fair_by_counting(measure, error, loss, tolerance):
+    score = pairs = 0
+    for i in range(len(loss)):
+        for j in range(i + 1, len(loss)):
+            if abs(loss[i] - loss[j]) <= tolerance:
+                pairs += 1
+                score += 1 if (measure[i] < measure[j]) == (error[i] < error[j]) else -1
+    return score / pairs
+
+
+def fair_by_numpy(measure, error, loss, tolerance):
+    fair = np.abs(loss[:, None] - loss) <= tolerance
+    fair &= ~np.eye(len(loss), dtype=bool)
+    return np.mean((np.sign(measure[:, None] - measure) * np.sign(error[:, None] - error))[fair])
+
+
+def fair_by_torch(measure, error, loss, tolerance):
+    i, j = torch.combinations(torch.arange(len(loss))).T
+    m, e, ell = (torch.from_numpy(values)[i] - torch.from_numpy(values)[j] for values in (measure, error, loss))
+    return (m * e).sign()[ell.abs() <= tolerance].mean()
+
+
 def noisy_in_place(labels, threshold, drawn, noise):
     chosen = threshold < noise
     labels[chosen] = drawn[chosen]
@@ -342,6 +437,21 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_same_state, lambda w, buffer, lr, c: (c * w, buffer / c, c * c * lr)),
     (check_same_state, state_in_place),
     (check_same_state, lambda w, buffer, lr, c: [w.numpy() * c, (buffer * (1 / c)).numpy(), np.float64(lr) * c**2]),
+    (check_factors, lambda c: (c**-2, c**-2, 1)),
+    (check_factors, lambda c: [1 / c / c, 1 / c**2, 1.0]),
+    (check_factors, lambda c: torch.tensor([1 / c, 1 / c, 1]).square()),
+    (check_fold, fold_by_hand),
+    (check_fold, fold_by_torch),
+    (check_fold, fold_in_place),
+    (check_layer_noise, noise_by_norm),
+    (check_layer_noise, noise_by_numpy),
+    (check_layer_noise, noise_in_place),
+    (check_kendall, lambda a, b: stats.kendalltau(a, b).statistic),
+    (check_kendall, kendall_by_counting),
+    (check_kendall, kendall_by_numpy),
+    (check_fair_tau, fair_by_counting),
+    (check_fair_tau, fair_by_numpy),
+    (check_fair_tau, fair_by_torch),
     (check_longer, lambda norm, gradient, lr: (norm**2 + (lr * gradient) ** 2) ** 0.5),
     (check_longer, lambda *given: np.hypot(given[0], given[1] * given[2])),
     (check_longer, lambda norm, gradient, lr: torch.tensor([norm, lr * gradient]).norm()),
@@ -403,6 +513,12 @@ def test_a_counter_example_says_arguments_yours_and_expected(checker: Callable[[
 def test_the_smallest_counter_example_is_shown() -> None:
     report = check_sgd_step(lambda w, g, lr, wd: w - lr * g - lr * wd * w + (w.ndim > 1))  # wrong for matrices only
     assert "1 of 8 cases fail. The smallest: w = [[" in report.message
+    products = chapter05.LAYER_NOISE.mistakes[
+        "not divided by the length of z: this noise is longer than `size` times the weights"
+    ]
+    report = check_layer_noise(products)
+    smallest = "weights = [[[3, 4]], [[2], [0]]], z = [[[0.6, -0.8]], [[1.2], [-1.6]]], size = 0.5"
+    assert f"The smallest: {smallest}" in report.message
     report = check_early_dials(lambda step, steps, fraction, lr, wd: (lr, wd if step <= fraction * steps else 0))
     assert "The smallest: step = 2, steps = 4, fraction = 0.5" in report.message
 
@@ -528,6 +644,15 @@ def test_changing_the_arguments_is_noticed_and_does_no_harm() -> None:
     assert check_sgd_step(sgd_by_numpy).passed is True
 
 
+def test_changing_a_tensor_in_a_list_is_noticed_and_does_no_harm() -> None:
+    before = [z.clone() for z in chapter05.LAYER_NOISE.cases[0]["z"]]
+    report = check_layer_noise(noise_in_place)
+    assert report.passed is True
+    assert "it also changes z in place" in report.message
+    assert all(map(torch.equal, before, chapter05.LAYER_NOISE.cases[0]["z"]))
+    assert "in place" not in check_layer_noise(noise_by_numpy).message
+
+
 def test_changing_without_returning_is_told_apart_from_a_stub() -> None:
     def forgets_to_return(w, g, lr, wd):
         w.sub_(lr * (g + wd * w))
@@ -540,3 +665,39 @@ def test_changing_without_returning_is_told_apart_from_a_stub() -> None:
 def test_the_interval_of_the_exercise_is_that_of_the_course() -> None:
     case = chapter03.PAIRED_EFFECT.cases[-1]
     assert chapter03.PAIRED_EFFECT.reference(*case.values()) == pytest.approx(effect_by_numpy(*case.values()))
+
+
+def test_the_noise_and_the_fold_of_the_exercises_are_those_of_the_course() -> None:
+    case = chapter05.LAYER_NOISE.cases[-1]
+    for found, w, z in zip(chapter05.LAYER_NOISE.reference(*case.values()), case["weights"], case["z"], strict=True):
+        torch.testing.assert_close(found, case["size"] * NOISES["layer"](w[None], z[None])[0])
+    model, case = MLP(1, (3, 3, 2)).double(), chapter05.FOLD.cases[-1]
+    with torch.no_grad():
+        for name, key in {"weight_0": "w", "scale_0": "scale", "shift_0": "shift"}.items():
+            model.get_parameter(name).copy_(case[key])
+        model.mean_0.copy_(case["mean"])
+        model.var_0.copy_(case["var"])
+    weight, bias = chapter05.FOLD.reference(*{**case, "eps": BN_EPS}.values())
+    torch.testing.assert_close(fold(model)["0"].weight[0], weight)
+    torch.testing.assert_close(fold(model)["0"].bias[0], bias)
+
+
+def test_c_does_to_the_measures_what_the_exercise_says() -> None:
+    """On a network whose last layer is not moved, by noise so small that no unit is turned on or off."""
+    model = MLP(1, (4, 8, 3)).double()
+    model.initialize([generator(0, "init")])
+    draw = generator(0, "data")
+    inputs, labels = torch.randn(60, 4, generator=draw).double(), torch.randint(3, (60,), generator=draw)
+
+    def measured() -> list[float]:
+        seen, names = Subject(model, inputs, labels), model.scale_invariant
+        return [
+            noise_sharpness(seen, seen.generator(), 1e-5, names=names).item(),
+            hessian_traces(seen, seen.generator(), names=names)["weight_0"].item(),
+            noise_sharpness(seen, seen.generator(), 0.05, "layer", names=names).item(),
+        ]
+
+    before = measured()
+    rescale_(model, 4.0)
+    found = [now / then for now, then in zip(measured(), before, strict=True)]
+    assert found == pytest.approx(chapter05.FACTORS.reference(4.0), rel=0.02)

@@ -19,7 +19,7 @@ from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, name, panels
 
 Case = Mapping[str, Any]
-"""Arguments by name, in the order of the call: numbers, strings, float64 tensors or NumPy arrays."""
+"""Arguments by name, in the order of the call: numbers, strings, float64 tensors, NumPy arrays, or lists of these."""
 
 Function = Callable[..., Any]
 
@@ -304,6 +304,8 @@ def _kind(value: object) -> str:
 
 
 def _copy(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copy(one) for one in value]
     if isinstance(value, np.ndarray):
         return value.copy()
     return value.clone() if isinstance(value, Tensor) else value
@@ -314,6 +316,8 @@ def _copies(case: Case) -> list[Any]:
 
 
 def _untouched(before: object, after: object) -> bool:
+    if isinstance(before, list) and isinstance(after, list):
+        return len(before) == len(after) and all(map(_untouched, before, after))
     if isinstance(before, np.ndarray):
         return np.array_equal(before, np.asarray(after))
     return torch.equal(before, after) if isinstance(before, Tensor) and isinstance(after, Tensor) else True

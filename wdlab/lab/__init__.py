@@ -3,8 +3,9 @@
 from wdlab.lab.dials import Dials
 from wdlab.lab.fork import Fork
 from wdlab.lab.lab import Lab
+from wdlab.lab.perturb import Perturb
 from wdlab.lab.predict import Predictions
 from wdlab.lab.rescale import Rescale
 from wdlab.lab.trajectory import Trajectory
 
-__all__ = ["Dials", "Fork", "Lab", "Predictions", "Rescale", "Trajectory"]
+__all__ = ["Dials", "Fork", "Lab", "Perturb", "Predictions", "Rescale", "Trajectory"]

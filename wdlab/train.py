@@ -118,7 +118,7 @@ class Training:
         self._loss_steps = 0
         self._turned = torch.full((members,), torch.nan, dtype=dtype, device=self.device)
         self.rows: list[tuple[int, Tensor]] = []
-        with _held_to(self.threads):
+        with held_to(self.threads):
             self._record()
 
     # What members share and what each has of its own
@@ -185,7 +185,7 @@ class Training:
 
     def advance(self, steps: int = 1) -> None:
         """Train `steps` more steps, at most to the end of the run; evaluate where the runs ask for it."""
-        with _held_to(self.threads):
+        with held_to(self.threads):
             for _ in range(min(whole("steps", steps, 1), self.steps - self.step)):
                 self._advance()
 
@@ -390,7 +390,8 @@ def _cut(lr: Tensor, part: tuple[slice, slice]) -> Tensor:
 
 
 @contextmanager
-def _held_to(threads: int) -> Iterator[None]:
+def held_to(threads: int) -> Iterator[None]:
+    """Let torch use that many threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

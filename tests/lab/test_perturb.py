@@ -155,8 +155,8 @@ def test_the_examples_are_those_the_network_learnt_from(nets: dict[str, History]
     task = NEVER.task
     arrays = task.arrays()
     learnt = Batches(task, [NEVER.seed], len(arrays.labels)).sets[0][:EXAMPLES]
-    assert torch.equal(subject.inputs, arrays.inputs[learnt].double())
-    assert torch.equal(subject.labels, arrays.labels[learnt])
+    assert torch.equal(subject.inputs[0], arrays.inputs[learnt].double())
+    assert torch.equal(subject.labels[0], arrays.labels[learnt])
     assert len(labels) == task.test_size
     noisy = replace(NEVER, task=replace(task, label_noise=0.5))
     assert not torch.equal(_loaded(replace(nets["never"], run=noisy))[0].labels, subject.labels)

@@ -80,13 +80,19 @@ def over_strengths(base: Run, seeds: Sequence[int]) -> list[Run]:
     return [replace(base, seed=seed, decay=decay) for seed in seeds for decay in always]
 
 
-def subject(histories: Sequence[History], device: str = "cpu") -> Subject:
-    """Return the trained nets of `histories`, which hold their networks, with the first examples each learned from."""
-    training = Training([history.run for history in histories], device)
-    initial = {name: p.detach().clone() for name, p in training.model.named_parameters()}
+def restored(histories: Sequence[History], device: str = "cpu", dtype: torch.dtype = torch.float32) -> Training:
+    """Return a training whose members are the trained nets of `histories`, which hold their networks."""
+    training = Training([history.run for history in histories], device, dtype)
     networks = [history.network or {} for history in histories]
     training.model.load_state_dict({name: torch.stack([net[name] for net in networks]) for name in networks[0]})
-    return learned_from(training, initial)
+    return training
+
+
+def subject(histories: Sequence[History], device: str = "cpu") -> Subject:
+    """Return the trained nets of `histories` with the weights they began with and the examples they learned from."""
+    untrained = Training([history.run for history in histories], device).model
+    initial = {name: p.detach() for name, p in untrained.named_parameters()}
+    return learned_from(restored(histories, device), initial)
 
 
 def learned_from(training: Training, initial: Mapping[str, Tensor] | None = None) -> Subject:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import combinations
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from wdlab.checks import known, number
 from wdlab.claims import ALWAYS, NEVER, network
+from wdlab.claims.chapter05 import learned_from, restored
 from wdlab.figures.style import FAINT, INK, dress, looks, name
 from wdlab.lab.controls import (
     alarm,
@@ -42,8 +42,8 @@ from wdlab.measures.sharpness import noise_sharpness
 from wdlab.models import cross_entropy
 from wdlab.run import Run
 from wdlab.sweeps import sweep
-from wdlab.tasks import Batches, evaluate
-from wdlab.train import History
+from wdlab.tasks import evaluate
+from wdlab.train import History, held_to
 
 EXAMPLES = 500
 PAIRS = 1  # one draw of noise, with both signs: its many thousand numbers average among themselves
@@ -245,7 +245,7 @@ class _Net:
         self.subject, self.inputs, self.labels = subject, inputs, labels
         part = next(subject.parts())  # a copy, whose running statistics are nobody's
         seen, answers = part.examples()
-        with _one_thread(), torch.no_grad():
+        with held_to(1), torch.no_grad():
             self.norm = float(weight_norm(weight_tensors(part.model).values()))
             self.error = float(evaluate(part.model, inputs, labels)["test_error"])
             self.loss = float(cross_entropy(part.model.train()(seen), answers))
@@ -260,7 +260,7 @@ class _Net:
     def rise(self, noise: str, size: float) -> float:
         """Return the rise of the loss under noise, in nats."""
         if (noise, size) not in self._rises:
-            with _one_thread():
+            with held_to(1):
                 found = noise_sharpness(self.subject, self.subject.generator(), size, noise, PAIRS)
             self._rises[noise, size] = float(found)
         return self._rises[noise, size]
@@ -295,26 +295,9 @@ def _loaded(history: History) -> tuple[Subject, Tensor, Tensor]:
 
     In float32 the smallest rises would be rounding.
     """
-    run, task = history.run, history.run.task
-    model = task.build(run.model, 1)
-    model.load_state_dict({name: tensor.unsqueeze(0) for name, tensor in (history.network or {}).items()})
-    arrays = task.arrays()
-    inputs = task.shape_inputs(arrays.inputs, run.model).double()
-    batches = Batches(task, [run.seed], len(arrays.labels))
-    chosen = batches.sets[0][:EXAMPLES]
-    subject = Subject(model.double(), inputs[chosen], batches.labels(arrays.labels)[0, chosen])
-    return subject, inputs[: task.test_size], arrays.labels[: task.test_size]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: the products are small, and on a busy machine waiting for a second one takes long."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    training = restored([history], dtype=torch.float64)
+    test = slice(history.run.task.test_size)
+    return learned_from(training), training.inputs[test], training.labels[test]
 
 
 def _slider(value: float, low: float, high: float) -> Any:

@@ -230,12 +230,19 @@ table.groupby("timing", sort=False)[
 
 # %%
 decayed = table[table["timing"] != "never"]
-draw.taus({"all networks": table, "only those with decay": decayed}, chosen)
+drawn = draw.taus({"all networks": table, "only those with decay": decayed}, chosen)
+drawn
+
+# %%
+found = drawn.data[drawn.data["nets"] == "all networks"]
+sides = {"backwards": found[found["high"] < 0], "undecided": found[(found["low"] <= 0) & (found["high"] >= 0)]}
+told = [f"**{side}**: {', '.join(draw.words(m) for m in part['measure']) or 'none'}" for side, part in sides.items()]
+display(Markdown("With the whole interval " + "; ".join(told) + "."))
 
 # %% [markdown]
-# Look at the colours. What is measured with noise of one size, or by curvature per unit of weight, lies on the left: *backwards*.
-# The same ideas in units of the weights lie on the right. The norm lies on the right as well, which is no wonder where decay
-# is all that differs; we come back to it.
+# Right of the line a measure is as it should be, left of it *backwards*. Look at the colours: noise of one size and curvature
+# per unit of weight are one colour, the same ideas in units of the weights another. Then look at the norm; we come back to
+# it.
 #
 # Intervals are over seeds: whole seeds are drawn with replacement, for the networks of one seed share their examples.
 #
@@ -259,7 +266,7 @@ display(predictions.reveal("plain", *side(-backwards.effect)))
 display(predictions.reveal("relative", *side(sees.effect)))
 
 # %% [markdown]
-# ### It is the scale, and nothing else
+# ### Is it the scale?
 #
 # Is plain sharpness just a bad measure? Take the same networks and make their weights equally long, in each seed as long as
 # those of its never-decayed network. They remain the same functions with the same test errors. Now measure again.
@@ -276,8 +283,8 @@ draw.scatter(
 )
 
 # %% [markdown]
-# What plain sharpness had against decay was the length of the weights. It is also the *control* of the claim above, and
-# its verdict is printed there.
+# The middle panel is the *control* of the first claim, whose verdict is printed above. Where it leans the other way, plain
+# sharpness had nothing against decay but the length of the weights.
 #
 # ## The measure we recommend
 #
@@ -301,9 +308,8 @@ display(
 # %% [markdown]
 # ### Does the norm alone do as well?
 #
-# Among networks that differ in when decay acted, about as well: look at *weight norm* in the figure, also among those with
-# decay only. So far the cheapest measure is a ruler. Now vary how *strong* decay is, over its whole range, from too weak to
-# far too strong.
+# Look at *weight norm* in the figure, among all networks and among those with decay only: where timing is all that differs,
+# the cheapest measure may be a ruler. Now vary how *strong* decay is, from too weak to far too strong.
 
 # %%
 strong = chapter05.measured(chapter05.over_strengths(base, seeds), chosen, device)
@@ -322,10 +328,11 @@ misleads = check("norm-misleads-over-strengths")
 misleads
 
 # %% [markdown]
-# Here the norm is the one that is backwards: the shortest weights belong to networks that were not allowed to learn. And our
-# recommended measure does not save us. It answers how robust a solution is, and a network that has learned little is robust in
-# what little it knows. Plain sharpness may even come out with the right sign, for the wrong reason. Sharpness of
-# whatever kind can only compare networks that *fit their data about equally well*. So look at the training loss first.
+# The shortest weights belong to networks that were not allowed to learn, and the norm takes them for the best. Our
+# recommended measure does not save us. It says how robust a solution is, and a network that has learned little is robust in
+# what little it knows. Plain sharpness may even come out with the right sign, for the wrong reason: its enemy was small
+# weights all along. Sharpness of whatever kind compares networks that *fit their data about equally well*. So look at the
+# training loss first.
 
 # %%
 over = {"timings": table, "strengths": strong}
@@ -356,7 +363,7 @@ images = [check("plain-sharpness-is-backwards-images"), check("relative-noise-se
 display(*images)
 
 # %%
-forest([rescaled, backwards, sees, misleads, *signals, *images])
+forest([backwards, sees, misleads, *signals, *images])
 
 # %% tags=["nbval-check-output"]
 for verdict in (rescaled, backwards, sees, misleads, *signals, *images):

@@ -32,7 +32,8 @@ from wdlab.measures.sharpness import hessian_traces
 from wdlab.run import Run
 from wdlab.stats import kendall
 from wdlab.sweeps import sweep
-from wdlab.train import History, Training
+from wdlab.tasks import generator
+from wdlab.train import History, Training, pick_device
 
 Base = Callable[[str], Run]
 
@@ -90,9 +91,11 @@ def restored(histories: Sequence[History], device: str = "cpu", dtype: torch.dty
 
 def subject(histories: Sequence[History], device: str = "cpu") -> Subject:
     """Return the trained nets of `histories` with the weights they began with and the examples they learned from."""
-    untrained = Training([history.run for history in histories], device).model
-    initial = {name: p.detach() for name, p in untrained.named_parameters()}
-    return learned_from(restored(histories, device), initial)
+    training = restored(histories, device)
+    untrained = training.task.build(training.spec, len(histories))
+    untrained.initialize([generator(history.run.seed, "init") for history in histories])
+    first = untrained.to(training.device, training.dtype)
+    return learned_from(training, {name: p.detach() for name, p in first.named_parameters()})
 
 
 def learned_from(training: Training, initial: Mapping[str, Tensor] | None = None) -> Subject:
@@ -132,7 +135,8 @@ def _measured(runs: tuple[Run, ...], names: tuple[str, ...], device: str, one_no
     of_seed: dict[int, list[History]] = {}
     for history in histories:
         of_seed.setdefault(history.run.seed, []).append(history)
-    jobs = min(len(of_seed), int(joblib.cpu_count())) if device == "cpu" and len(runs) > 24 else 1
+    quick = all(run.model.name == "mlp" for run in runs) and len(names) < 3
+    jobs = 1 if quick or pick_device(device).type != "cpu" else min(len(of_seed), int(joblib.cpu_count()))
     calls = (joblib.delayed(_rows)(nets, names, device, one_norm) for nets in of_seed.values())
     found: pd.DataFrame = pd.concat(joblib.Parallel(jobs)(calls), ignore_index=True)
     return found

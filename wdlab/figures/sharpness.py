@@ -13,6 +13,7 @@ from wdlab.figures.style import COLOURS, FAINT, INK, MARKERS, looks, name, panel
 from wdlab.measures import MEASURES
 from wdlab.stats import kendall_over_seeds
 
+DECADE = 10.0  # values that span more are drawn on a logarithmic axis
 KINDS = {"norm": 0, "margin": 1, "loss": 3, "absolute": 4, "relative": 2}
 """The kinds of measures, from top to bottom, with the colour and marker of each."""
 
@@ -72,8 +73,8 @@ def scatter(tables: Mapping[str, tuple[pd.DataFrame, str]], label: str = "timing
             words(measure),
             "test error",
         )
-        panel.set_xscale("log")
-        panel.minorticks_off()
+        if table[measure].max() > DECADE * table[measure].min() > 0:
+            panel.set_xscale("log")
         rows.append({"panel": title, "measure": measure, "tau": found.mean, "low": found.low, "high": found.high})
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(

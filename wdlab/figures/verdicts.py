@@ -33,7 +33,7 @@ def forest(verdicts: Sequence[Verdict]) -> Drawn:
         _draw(axes, -place, row)
     axes.set_yticks([-place for place in range(len(rows))], [_label(row) for row in rows])
     axes.axvline(0, color=FAINT, linewidth=0.8)
-    name(axes, "Effects with 95% intervals; the bar in each row is what the interval must clear", "effect", "")
+    name(axes, "Effects, 95% intervals, and the bar each must clear", "effect", "")
     told = "; ".join(f"{v.id} {v.verdict}, control {v.control}" for v in verdicts)
     return Drawn(figure, f"Effects and intervals of {len(verdicts)} claims: {told}.", pd.DataFrame(rows))
 

@@ -11,13 +11,13 @@ import torch
 from wdlab.checks import known, number, whole
 from wdlab.decay import Decay
 from wdlab.decay.coupling import COUPLINGS
-from wdlab.tasks import TASKS, Vision
+from wdlab.tasks import TASKS, Task, task
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-MODELS = ("mlp", "resnet")
+MODELS = ("mlp", "resnet", "transformer")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "exponential", "cosine")
 
@@ -40,9 +40,9 @@ class Model:
         whole("blocks", self.blocks, 1)
         whole("width", self.width, 1)
         whole("depth", self.depth, 1)
-        if self.name == "resnet" and not self.norm:
+        if self.name != "mlp" and not self.norm:
             raise ValueError(
-                "norm=False is not allowed with model='resnet'; use model='mlp' for a net without BatchNorm."
+                f"norm=False is not allowed with model={self.name!r}; use model='mlp' for a net without BatchNorm."
             )
 
 
@@ -151,7 +151,7 @@ class Run:
     and start from the same weights when their models agree. Raises ValueError for anything that is not allowed.
     """
 
-    task: Vision = field(default_factory=lambda: TASKS["mnist1d"])
+    task: Task = field(default_factory=lambda: TASKS["mnist1d"])
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
@@ -163,7 +163,7 @@ class Run:
 
     def __post_init__(self) -> None:
         if isinstance(self.task, str):
-            _keep(self, task=TASKS[known("task", self.task, TASKS)])
+            _keep(self, task=task(self.task))
         for name, kind in _PARTS.items():
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not allowed; give a wdlab.{kind.__name__}.")
@@ -172,11 +172,7 @@ class Run:
             _keep(self, steps=self.task.steps)
         whole("steps", self.steps, 1)
         whole("evaluations", self.evaluations, 1)
-        if self.task.augment and self.task.source != "mnist1d" and self.model.name != "resnet":
-            raise ValueError(
-                f"model={self.model.name!r} is not allowed with augment={self.task.augment!r}, which moves images; use "
-                "'resnet'."
-            )
+        self.task.check(self.model)
         self._check_match()
         if self.optimizer.name == "sgd" and not _reaches_sgd(self.decay.coupling):
             raise ValueError(
@@ -185,7 +181,7 @@ class Run:
             )
 
     def _check_match(self) -> None:
-        if self.match != Match() and not self.model.norm:
+        if self.match != Match() and (not self.model.norm or self.model.name == "transformer"):
             raise ValueError("match needs weights that feed a normalization; use a Model with norm=True.")
         for leader in self.match.leaders:
             if (leader.scaling, leader.mask) != (self.decay.scaling, self.decay.mask):
@@ -200,7 +196,7 @@ class Run:
 
 
 _PARTS = {
-    "task": Vision,
+    "task": Task,
     "model": Model,
     "optimizer": Optimizer,
     "schedule": Schedule,

@@ -1,5 +1,14 @@
 """What can be trained: data, model, loss and metrics in one value."""
 
-from wdlab.tasks.vision import TASKS, Batches, Vision, evaluate, generator
+from wdlab.checks import known
+from wdlab.tasks.task import Task, generator
+from wdlab.tasks.translation import TRANSLATIONS, Translation
+from wdlab.tasks.vision import TASKS, Batches, Vision, evaluate
 
-__all__ = ["TASKS", "Batches", "Vision", "evaluate", "generator"]
+__all__ = ["TASKS", "TRANSLATIONS", "Batches", "Task", "Translation", "Vision", "evaluate", "generator", "task"]
+
+
+def task(name: str) -> Task:
+    """Return the task called `name`, of TASKS (vision) or TRANSLATIONS; raises ValueError when there is none."""
+    everything: dict[str, Task] = {**TASKS, **TRANSLATIONS}
+    return everything[known("task", name, everything)]

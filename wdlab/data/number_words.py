@@ -1,0 +1,176 @@
+"""Number words below a million, German and English, as parts of words: a real and small language pair."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+
+from wdlab.checks import whole
+from wdlab.data.arrays import Pairs
+from wdlab.data.cache import cache_dir, cached_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LIMIT = 1_000_000  # the first number that is not spelled here
+PAD, START, END = 0, 1, 2
+MARKS = ("<pad>", "<start>", "<end>")
+"""The first tokens of both languages: they fill up, begin and end a sentence."""
+
+_UNITS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language of number words: its name, num2words's `code` for it, and the `parts` its words are made of.
+
+    Compounds are cut into the words they are made of; what a suffix makes (zwan-zig, six-teen) stays whole. The
+    first word of a compound may have a form of its own: sech-zehn.
+    """
+
+    name: str
+    code: str
+    parts: tuple[str, ...]
+
+    @cached_property
+    def tokens(self) -> dict[str, int]:
+        """The number of every part; PAD, START and END come first."""
+        return {part: number for number, part in enumerate((*MARKS, *self.parts))}
+
+    @cached_property
+    def _part(self) -> re.Pattern[str]:
+        longest_first = sorted(self.parts, key=len, reverse=True)
+        return re.compile("|".join(longest_first))
+
+    def spell(self, number: int) -> str:
+        """Return the words of `number`; raises ValueError unless it is a whole number below a million.
+
+        >>> GERMAN.spell(47)
+        'siebenundvierzig'
+        """
+        from num2words import num2words  # here, for its import takes longer than most need
+
+        words: str = num2words(whole("number", number, 0, LIMIT - 1), lang=self.code)
+        return words
+
+    def segment(self, text: str) -> list[str]:
+        """Return the parts of `text`, which may be written with capitals, spaces, hyphens, "ue" or "ss".
+
+        Raises ValueError for a text without words, and for one that holds something else than number words.
+
+        >>> GERMAN.segment("dreiundzwanzigtausend")
+        ['drei', 'und', 'zwanzig', 'tausend']
+        """
+        plain = _plain(text, self)
+        if not plain:
+            raise ValueError(f"word={text!r} is empty; type a {self.name} number in words: {self.spell(47)}.")
+        parts, at = [], 0
+        while at < len(plain):
+            found = self._part.match(plain, at)
+            if found is None:
+                raise ValueError(
+                    f"word={text!r} is not a {self.name} number in words: {plain[at:]!r} is unknown. Type one below a "
+                    f"million, such as {self.spell(47)}; its parts may be {', '.join(self.parts)}."
+                )
+            parts.append(found.group())
+            at = found.end()
+        return parts
+
+    def join(self, parts: Iterable[str]) -> str:
+        """Return the parts as they are written: German in one word, English with its spaces, hyphens and commas.
+
+        >>> ENGLISH.join(["twenty", "one", "thousand", "two", "hundred"])
+        'twenty-one thousand, two hundred'
+        """
+        if self.code == "de":
+            return "".join(parts)
+        parts = list(parts)
+        return "".join([*(first + _between(first, second) for first, second in pairwise(parts)), *parts[-1:]])
+
+    def encode(self, parts: Sequence[str]) -> list[int]:
+        """Return the tokens of a sentence, END included."""
+        return [*(self.tokens[part] for part in parts), END]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Return the sentence of `tokens` up to the first END, written out; other marks are left out."""
+        words = (*MARKS, *self.parts)
+        parts = []
+        for token in tokens:
+            if token == END:
+                break
+            if token >= len(MARKS):
+                parts.append(words[token])
+        return self.join(parts)
+
+
+GERMAN = Language(
+    "German",
+    "de",
+    (
+        *("null", "ein", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"),
+        *("zehn", "elf", "zwölf", "sech", "sieb"),
+        *("zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"),
+        *("und", "hundert", "tausend"),
+    ),
+)
+ENGLISH = Language(
+    "English",
+    "en",
+    (
+        *("zero", *_UNITS, "ten", "eleven", "twelve"),
+        *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+        *(*_TENS, "and", "hundred", "thousand"),
+    ),
+)
+
+
+def _between(first: str, second: str) -> str:
+    if first in _TENS and second in _UNITS:
+        return "-"
+    return ", " if first == "thousand" and second != "and" else " "
+
+
+def _plain(text: str, language: Language) -> str:
+    """Only the letters, small, with umlauts and ß where a keyboard had none."""
+    letters = re.sub(r"[\s,\-]", "", unicodedata.normalize("NFC", str(text)).lower())
+    if language.code != "de":
+        return letters
+    return letters.replace("ue", "ü").replace("oe", "ö").replace("dreissig", "dreißig")
+
+
+def number_words(pairs: int = 6000, seed: int = 42, flat: float = 0.5) -> Pairs:
+    """Return German number words with their English ones, as tokens filled up with PAD."""
+    whole("seed", seed)
+    path = cache_dir() / "data" / f"number-words-{pairs}-{seed}-{flat}.safetensors"
+    meta = {"data": "number words", "package": importlib.metadata.version("num2words"), "pairs": pairs, "seed": seed}
+    kept = cached_tensors(path, meta, lambda: _make(whole("pairs", pairs, 1, 100_000), seed, flat))
+    return Pairs(kept["inputs"], kept["labels"])
+
+
+def _make(pairs: int, seed: int, flat) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.arange(1, LIMIT + 1).double() ** -flat
+    numbers = torch.multinomial(weights, pairs, generator=generator)
+    numbers = torch.cat([numbers[numbers >= 100][:500], numbers[numbers < 100], numbers[numbers >= 100][500:]])
+    return {name: tokens_of(language, numbers.tolist()) for name, language in (("inputs", GERMAN), ("labels", ENGLISH))}
+
+
+def tokens_of(language, numbers):
+    return fill_up([language.encode(language.segment(language.spell(n))) for n in numbers])
+
+
+def fill_up(sentences: Sequence[Sequence[int]]) -> Tensor:
+    """Return sentences of different lengths as one tensor [sentence, token], filled up with PAD."""
+    found = torch.full((len(sentences), max(map(len, sentences))), PAD)
+    for row, sentence in zip(found, sentences, strict=True):
+        row[: len(sentence)] = torch.tensor(sentence)
+    return found

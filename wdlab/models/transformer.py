@@ -1,0 +1,182 @@
+"""An encoder-decoder transformer, many members at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wdlab.models.members import MemberModel
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+PAD, START, END = 0, 1, 2
+"""Tokens of every vocabulary: what fills a short sentence up, what the decoder reads first, what ends a sentence."""
+
+LN_EPS = 1e-5  # torch's default
+HIDDEN = -1e9  # a score that no softmax sees; finite, so that a sentence of nothing but PAD has no NaN
+
+
+class Transformer(MemberModel):
+    """Encoder-decoder transformer (Vaswani et al. 2017) with `depth` layers on each side, for sentences of tokens.
+
+    Every sublayer reads its input normalized and adds to it (pre-norm), and both stacks end with a normalization. The
+    hidden layer of a feed-forward part is twice as wide as the rest, positions are sines, and the target's embedding
+    is also the output layer.
+
+    Shapes: source [member, batch, token], target [member, batch, position] -> logits [member, batch, position, word].
+    Sentences end with END and are filled up with PAD, which no real token ever sees.
+    """
+
+    def __init__(self, members: int, words: tuple[int, int], width: int, depth: int, heads: int = 4) -> None:
+        super().__init__()
+        self.members, self.width, self.depth, self.heads = members, width, depth, heads
+        self.embed_source = nn.Parameter(torch.zeros(members, words[0], width))
+        self.embed_target = nn.Parameter(torch.zeros(members, words[1], width))
+        for layer in range(depth):
+            self._sublayer(f"encoder{layer}_self", 3 * width, width)
+            self._sublayer(f"encoder{layer}_feed", 2 * width, 2 * width)
+        self._norm("memory")
+        self._linear("memory", width, 2 * width * depth)
+        for layer in range(depth):
+            self._sublayer(f"decoder{layer}_self", 3 * width, width)
+            self._sublayer(f"decoder{layer}_cross", width, width)
+            self._sublayer(f"decoder{layer}_feed", 2 * width, 2 * width)
+        self._norm("output")
+
+    def _sublayer(self, name: str, inner: int, outer: int) -> None:
+        self._norm(name)
+        self._linear(f"{name}_in", self.width, inner)
+        self._linear(f"{name}_out", outer, self.width)
+
+    def _norm(self, name: str) -> None:
+        setattr(self, f"scale_{name}", nn.Parameter(torch.ones(self.members, self.width)))
+        setattr(self, f"shift_{name}", nn.Parameter(torch.zeros(self.members, self.width)))
+
+    def _linear(self, name: str, fan_in: int, fan_out: int) -> None:
+        setattr(self, f"weight_{name}", nn.Parameter(torch.zeros(self.members, fan_in, fan_out)))
+        setattr(self, f"bias_{name}", nn.Parameter(torch.zeros(self.members, fan_out)))
+
+    def _draw(self, name: str, parameter: nn.Parameter, generators: Sequence[torch.Generator]) -> None:
+        if name.startswith("bias"):
+            parameter.fill_(0.0)
+        elif name.startswith("embed"):
+            for values, generator in zip(parameter, generators, strict=True):
+                drawn = torch.randn(values.shape, generator=generator, dtype=torch.float32)
+                values.copy_(drawn / math.sqrt(self.width))
+            parameter[:, PAD] = 0.0  # never has a gradient as an input, so without decay or with it, it stays zero
+        else:
+            super()._draw(name, parameter, generators)
+
+    def fan_in(self, name: str) -> int:
+        """Return how many inputs one output of the layer of parameter `name` sums over."""
+        return self.get_parameter(name).shape[1]
+
+    def forward(  # type: ignore[override]
+        self, source: Int[Tensor, "member batch token"], target: Int[Tensor, "member batch position"]
+    ) -> Float[Tensor, "member batch position word"]:
+        """Return the logits of each next word, given the true words before it (teacher forcing)."""
+        return self.decode(F.pad(target[..., :-1], (1, 0), value=START), *self.encode(source))
+
+    def encode(self, source: Int[Tensor, "member batch token"]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return what the decoder reads of the source: each layer's keys and values, and the mask that hides PAD."""
+        hidden = self._hidden(source)
+        x = self._embed(self.embed_source, source)
+        for layer in range(self.depth):
+            name = f"encoder{layer}_self"
+            qkv = self._heads(self._read(x, name, f"{name}_in"), 3, source)
+            x = self._attend(x, name, hidden, *qkv)
+            x = self._feed(x, f"encoder{layer}_feed")
+        return self._heads(self._read(x, "memory", "memory"), 2 * self.depth, source).split(2), hidden
+
+    def decode(
+        self, before: Int[Tensor, "member batch position"], memory: tuple[Tensor, ...], hidden: Tensor
+    ) -> Float[Tensor, "member batch position word"]:
+        """Return the logits of the word after each position, given the words `before` and up to it and the source."""
+        future = torch.full((before.shape[-1],) * 2, HIDDEN, device=before.device).tril(-1)  # [key, query]
+        future = future.to(self.embed_target.dtype).unsqueeze(0)
+        x = self._embed(self.embed_target, before)
+        for layer in range(self.depth):
+            name = f"decoder{layer}_self"
+            x = self._attend(x, name, future, *self._heads(self._read(x, name, f"{name}_in"), 3, before))
+            name = f"decoder{layer}_cross"
+            q = self._heads(self._read(x, name, f"{name}_in"), 1, before)
+            x = self._attend(x, name, hidden, *q, *memory[layer])
+            x = self._feed(x, f"decoder{layer}_feed")
+        scale, shift = self._row("scale_output"), self._row("shift_output")
+        words = torch.bmm(torch.addcmul(shift, self._normalize(x), scale), self.embed_target.mT)
+        return words.unflatten(1, before.shape[1:])
+
+    def loss(
+        self, inputs: Int[Tensor, "member batch token"], labels: Int[Tensor, "member batch position"]
+    ) -> Float[Tensor, " member"]:
+        """Return each member's mean loss over the real words of its batch, in nats a word."""
+        words = self(inputs, labels).flatten(0, 2)
+        losses = F.cross_entropy(words, labels.flatten(), ignore_index=PAD, reduction="none")
+        return losses.view(self.members, -1).sum(1) / (labels != PAD).sum((1, 2))
+
+    # The parts of a layer
+
+    def _embed(self, table: Tensor, tokens: Tensor) -> Float[Tensor, "member row width"]:
+        offset = torch.arange(self.members, device=tokens.device).view(-1, 1, 1) * table.shape[1]
+        rows = F.embedding(tokens + offset, (table * math.sqrt(self.width)).flatten(0, 1))
+        return (rows + positions(tokens.shape[-1], self.width).to(rows)).flatten(1, 2)
+
+    def _hidden(self, tokens: Tensor) -> Float[Tensor, "sentence*head token 1"]:
+        pad = (tokens == PAD).flatten(0, 1)
+        scores = torch.zeros(pad.shape, dtype=self.embed_source.dtype, device=pad.device).masked_fill_(pad, HIDDEN)
+        return scores.repeat_interleave(self.heads, 0).unsqueeze(2)
+
+    def _heads(self, x: Tensor, parts: int, tokens: Tensor) -> Float[Tensor, "part sentence*head token feature"]:
+        members, batch, length = tokens.shape
+        heads = x.view(members * batch, length, parts, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return heads.reshape(parts, members * batch * self.heads, length, -1)
+
+    def _attend(self, x: Tensor, name: str, mask: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        y = attention(q, k, v, mask).view(-1, self.heads, *q.shape[1:])
+        return self._write(x, y.transpose(1, 2).reshape(x.shape), name)
+
+    def _feed(self, x: Tensor, name: str) -> Tensor:
+        return self._write(x, self._read(x, name, f"{name}_in").relu_(), name)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (self.width,), eps=LN_EPS)
+
+    def _read(self, x: Tensor, norm: str, linear: str) -> Tensor:
+        """Linear(LayerNorm(x)), the scale and shift of the one worked into the weights of the other."""
+        weight = self.get_parameter(f"weight_{linear}")
+        bias = torch.baddbmm(self._row(f"bias_{linear}"), self._row(f"shift_{norm}"), weight)
+        return torch.baddbmm(bias, self._normalize(x), weight * self.get_parameter(f"scale_{norm}").unsqueeze(-1))
+
+    def _write(self, x: Tensor, y: Tensor, name: str) -> Tensor:
+        return x + torch.baddbmm(self._row(f"bias_{name}_out"), y, self.get_parameter(f"weight_{name}_out"))
+
+    def _row(self, name: str) -> Float[Tensor, "member 1 feature"]:
+        return self.get_parameter(name).unsqueeze(1)
+
+
+def attention(
+    q: Float[Tensor, "sentence query feature"],
+    k: Float[Tensor, "sentence key feature"],
+    v: Float[Tensor, "sentence key feature"],
+    mask: Float[Tensor, "#sentence key #query"],
+) -> Float[Tensor, "sentence query feature"]:
+    """Return softmax(q k' / sqrt(feature) + mask) v (Vaswani et al. 2017).
+
+    Scores are laid out [sentence, key, query]: torch's softmax along the last axis, and its fused attention, are made
+    for rows of hundreds; along an inner axis a dozen scores take a quarter of the time.
+    """
+    scores = torch.baddbmm(mask, k, (q * q.shape[-1] ** -0.5).mT)
+    return torch.bmm(scores.softmax(1).mT, v)
+
+
+def positions(length: int, width: int) -> Float[Tensor, "position width"]:
+    """Return the sines and cosines that tell positions apart (Vaswani et al. 2017)."""
+    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
+    angle = torch.arange(length).unsqueeze(1) * rate
+    return torch.cat([angle.sin(), angle.cos()], 1)

@@ -94,7 +94,10 @@ def test_numbers_are_kept_as_floats_so_that_equal_runs_look_alike() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Model("resnt"), r"^model='resnt' is unknown; did you mean 'resnet'\? Allowed: mlp, resnet\.$"),
+        (
+            lambda: Model("resnt"),
+            r"^model='resnt' is unknown; did you mean 'resnet'\? Allowed: mlp, resnet, transformer\.$",
+        ),
         (lambda: Model(width=0), r"^width=0 is not allowed; give a whole number of at least 1\.$"),
         (lambda: Model(width=9.5), r"^width=9.5 is not allowed"),
         (lambda: Model(depth=0), r"^depth=0 is not allowed"),
@@ -119,7 +122,7 @@ def test_numbers_are_kept_as_floats_so_that_equal_runs_look_alike() -> None:
         (lambda: Schedule(warmup=-0.1), r"^warmup=-0.1 is not allowed; give a finite number in \[0, 1\]\.$"),
         (lambda: Schedule().table(0), r"^steps=0 is not allowed; give a whole number of at least 1\.$"),
         (lambda: Run("mnist"), r"^task='mnist' is unknown; did you mean 'mnist1d'\?"),
-        (lambda: Run(3), r"^task=3 is not allowed; give a wdlab\.Vision\.$"),
+        (lambda: Run(3), r"^task=3 is not allowed; give a wdlab\.Task\.$"),
         (lambda: Run(model="mlp"), r"^model='mlp' is not allowed; give a wdlab\.Model\.$"),
         (lambda: Run(optimizer="adam"), r"^optimizer='adam' is not allowed; give a wdlab\.Optimizer\.$"),
         (lambda: Run(schedule="cosine"), r"^schedule='cosine' is not allowed; give a wdlab\.Schedule\.$"),

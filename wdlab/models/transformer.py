@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PAD, START, END = 0, 1, 2
 """Tokens of every vocabulary: what fills a short sentence up, what the decoder reads first, what ends a sentence."""
 
+HEADS = 4
 LN_EPS = 1e-5  # torch's default
 HIDDEN = -1e9  # a score that no softmax sees; finite, so that a sentence of nothing but PAD has no NaN
 
@@ -33,7 +34,7 @@ class Transformer(MemberModel):
     Sentences end with END and are filled up with PAD, which no real token ever sees.
     """
 
-    def __init__(self, members: int, words: tuple[int, int], width: int, depth: int, heads: int = 4) -> None:
+    def __init__(self, members: int, words: tuple[int, int], width: int, depth: int, heads: int = HEADS) -> None:
         super().__init__()
         self.members, self.width, self.depth, self.heads = members, width, depth, heads
         self.embed_source = nn.Parameter(torch.zeros(members, words[0], width))
@@ -48,6 +49,16 @@ class Transformer(MemberModel):
             self._sublayer(f"decoder{layer}_cross", width, width)
             self._sublayer(f"decoder{layer}_feed", 2 * width, 2 * width)
         self._norm("output")
+
+    @staticmethod
+    def of(networks: Sequence[Mapping[str, Tensor]]) -> Transformer:
+        """Return trained networks of one shape, each its parameters by name, as members of one model."""
+        first = networks[0]
+        words = len(first["embed_source"]), len(first["embed_target"])
+        depth = sum(name.startswith("weight_encoder") and name.endswith("self_in") for name in first)
+        model = Transformer(len(networks), words, first["embed_source"].shape[1], depth)
+        model.load_state_dict({name: torch.stack([net[name] for net in networks]) for name in first})
+        return model.eval()
 
     def _sublayer(self, name: str, inner: int, outer: int) -> None:
         self._norm(name)
@@ -92,7 +103,7 @@ class Transformer(MemberModel):
             qkv = self._heads(self._read(x, name, f"{name}_in"), 3, source)
             x = self._attend(x, name, hidden, *qkv)
             x = self._feed(x, f"encoder{layer}_feed")
-        return self._heads(self._read(x, "memory", "memory"), 2 * self.depth, source).split(2), hidden
+        return torch.split(self._heads(self._read(x, "memory", "memory"), 2 * self.depth, source), 2), hidden
 
     def decode(
         self, before: Int[Tensor, "member batch position"], memory: tuple[Tensor, ...], hidden: Tensor
@@ -110,7 +121,7 @@ class Transformer(MemberModel):
             x = self._feed(x, f"decoder{layer}_feed")
         scale, shift = self._row("scale_output"), self._row("shift_output")
         words = torch.bmm(torch.addcmul(shift, self._normalize(x), scale), self.embed_target.mT)
-        return words.unflatten(1, before.shape[1:])
+        return words.view(*before.shape, -1)
 
     def loss(
         self, inputs: Int[Tensor, "member batch token"], labels: Int[Tensor, "member batch position"]

@@ -3,9 +3,20 @@
 from wdlab.checks import known
 from wdlab.tasks.task import Task, generator
 from wdlab.tasks.translation import TRANSLATIONS, Translation
-from wdlab.tasks.vision import TASKS, Batches, Vision, evaluate
+from wdlab.tasks.vision import TASKS, Batches, Vision, evaluate, of_vision
 
-__all__ = ["TASKS", "TRANSLATIONS", "Batches", "Task", "Translation", "Vision", "evaluate", "generator", "task"]
+__all__ = [
+    "TASKS",
+    "TRANSLATIONS",
+    "Batches",
+    "Task",
+    "Translation",
+    "Vision",
+    "evaluate",
+    "generator",
+    "of_vision",
+    "task",
+]
 
 
 def task(name: str) -> Task:

@@ -20,10 +20,12 @@ class Examples(Protocol):
     """Inputs [example, ...] with their labels [example, ...]; the first `test_size` of them are the test set."""
 
     @property
-    def inputs(self) -> Tensor: ...
+    def inputs(self) -> Tensor:
+        """What is read, [example, ...]."""
 
     @property
-    def labels(self) -> Tensor: ...
+    def labels(self) -> Tensor:
+        """What is to be answered, [example, ...]."""
 
     def __len__(self) -> int: ...
 
@@ -33,10 +35,20 @@ class Task(Protocol):
     """Data, batches, model, loss and metrics: all that `wdlab.train` needs to know of what is trained."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called in tables."""
 
     @property
-    def test_size(self) -> int: ...
+    def train_size(self) -> int:
+        """How many examples a seed learns from."""
+
+    @property
+    def test_size(self) -> int:
+        """How many examples, the first ones, are only tested on."""
+
+    @property
+    def epoch(self) -> int:
+        """Steps in one pass over the training set."""
 
     @property
     def steps(self) -> int:
@@ -64,20 +76,12 @@ class Task(Protocol):
         """Return each member's test_loss and test_error."""
 
 
-class Drawn(Protocol):
-    """The numbers that say which examples a seed learns from, and how many at a time."""
+class InBatches(Task, Protocol):
+    """A task whose batches all have one size."""
 
     @property
-    def train_size(self) -> int: ...
-
-    @property
-    def test_size(self) -> int: ...
-
-    @property
-    def batch_size(self) -> int: ...
-
-    @property
-    def epoch(self) -> int: ...
+    def batch_size(self) -> int:
+        """How many examples a step learns from."""
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
@@ -96,7 +100,9 @@ class Order:
     Passes are drawn in turn and never again, so a copy of this object goes on exactly where the original was.
     """
 
-    def __init__(self, task: Drawn, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, task: InBatches, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu"
+    ) -> None:
         self.drawn_from, self.seeds, self.device = task, tuple(seeds), device
         pool = examples - task.test_size
         self.sets = [
@@ -128,7 +134,7 @@ class Order:
         return true.expand(len(self.seeds), *true.shape)
 
     def take(self, step: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return batch `step` of every seed, from all inputs [example, ...] and each seed's labels [seed, example, ...]."""
+        """Return batch `step` of every seed, from inputs [example, ...] and each seed's labels [seed, example, ...]."""
         chosen = self.indices(step)
         rows = torch.arange(len(chosen), device=chosen.device).unsqueeze(1)
         return inputs[chosen], labels[rows, chosen]

@@ -1,4 +1,4 @@
-"""Translation of German number words into English ones: data, model, loss, exact match and BLEU, for members."""
+"""Translation of German number words into English: data, model, loss, exact match and BLEU, member by member."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wdlab import data
-from wdlab.checks import known, number, whole
-from wdlab.data.number_words import END, ENGLISH, GERMAN, PAD, START
+from wdlab.checks import known, whole
+from wdlab.data.number_words import ENGLISH, GERMAN
 from wdlab.models import MemberModel, Transformer
+from wdlab.models.transformer import END, PAD, START
 from wdlab.tasks.task import Order
 
 if TYPE_CHECKING:
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
 
     from wdlab.run import Model
 
-EVALUATION_BATCH = 250  # sentences a member is tested on at a time
-LONGEST = 16  # words of an answer; no number below a million has more than eleven
+EVALUATION_BATCH = 100  # sentences a member is tested on at a time: little memory, and it stays in the caches
+LONGEST = 16  # words after which an answer is cut off; the English for a number below a million has 11 at most
+MOST_PARTS = 40  # of a sentence to translate; a real one has 11 at most
 
 
 @dataclass(frozen=True)
 class Translation:
-    """German to English number words below a million, as morphemes: `train_size` pairs drawn by the run's seed.
+    """German number words below a million into English: `train_size` pairs drawn by the run's seed, `test_size` fixed.
 
-    The `test_size` test pairs are the same for every seed, and never trained on.
+    Words are cut into the words that their compounds are made of, see `wdlab.data.number_words`; the test pairs are
+    never trained on, and the same for every seed. `epochs` passes are how long a run takes by default.
     """
 
     name: str = "translation"
@@ -38,7 +41,6 @@ class Translation:
     test_size: int = 500
     batch_size: int = 60
     epochs: int = 60
-    flat: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("train_size", "test_size", "batch_size", "epochs"):
@@ -64,40 +66,132 @@ class Translation:
         return {"task": self.name, "train_size": self.train_size}
 
     def arrays(self) -> data.Pairs:
-        return _pairs(self.flat)
+        """Return the test pairs and then all that training sets are drawn from, shared by all who ask.
+
+        Raises ValueError when there are too few for this task.
+        """
+        found = _number_words()
+        spare = len(found) - self.test_size
+        if self.train_size > spare:
+            raise ValueError(
+                f"train_size={self.train_size} is not allowed; there are {len(found)} pairs, and test_size="
+                f"{self.test_size} leaves {spare}."
+            )
+        return found
 
     def shape_inputs(self, inputs: Tensor, model: Model) -> Tensor:
-        """Return the inputs as they are."""
+        """Return the inputs, which every model of this task reads as they are."""
         return inputs
 
     def build(self, model: Model, members: int) -> Transformer:
+        """Return the untrained `model` for `members` members, sized for German and English."""
         return Transformer(members, (len(GERMAN.tokens), len(ENGLISH.tokens)), model.width, model.depth)
 
     def batches(self, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> Order:
         """Return the training batches of several seeds in step."""
         return Order(self, seeds, examples, device)
 
-    def evaluate(self, model: MemberModel, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def evaluate(
+        self, model: MemberModel, inputs: Int[Tensor, "example token"], labels: Int[Tensor, "example position"]
+    ) -> dict[str, Float[Tensor, " member"]]:
+        """Return each member's test loss (nats a word) and test error (share of sentences not translated exactly)."""
         return evaluate(model, inputs, labels)
 
 
-@lru_cache(maxsize=4)
-def _pairs(flat):
-    return data.number_words(flat=flat)
+@lru_cache(maxsize=1)
+def _number_words() -> data.Pairs:
+    return data.number_words()
 
 
 @torch.no_grad()
-def evaluate(model, inputs, labels):
+def evaluate(
+    model: MemberModel, inputs: Int[Tensor, "example token"], labels: Int[Tensor, "example position"]
+) -> dict[str, Float[Tensor, " member"]]:
+    """Return each member's mean test loss (nats a word, END included) and test error, in evaluation mode.
+
+    The error is the share of sentences that greedy decoding does not give word for word. No decoding is needed to know:
+    as long as it was right, what it reads is the true sentence, so it is right to the end exactly when, given the true
+    words before each, the most likely word is the true one.
+    """
     model.eval()
-    loss, right = (torch.zeros(model.members, device=inputs.device) for _ in range(2))
-    for start in range(0, len(labels), EVALUATION_BATCH):
-        source, target = (x[start : start + EVALUATION_BATCH].expand(model.members, -1, -1) for x in (inputs, labels))
-        words = model(source, target)
-        losses = F.cross_entropy(words.flatten(0, 2), target.flatten(), ignore_index=PAD, reduction="none")
-        loss += losses.view(model.members, -1).sum(1)
-        right += ((words.argmax(-1) == target) | (target == PAD)).all(-1).sum(-1)
+    parts = [
+        _read_off(model, inputs[start : start + EVALUATION_BATCH], labels[start : start + EVALUATION_BATCH])
+        for start in range(0, len(labels), EVALUATION_BATCH)
+    ]
     model.train()
+    loss, right = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
     return {"test_loss": loss / (labels != PAD).sum(), "test_error": 1 - right / len(labels)}
+
+
+def _read_off(model: MemberModel, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of losses over all words, and the number of sentences that are right, of each member."""
+    source, target = (tokens.expand(model.members, *tokens.shape) for tokens in (inputs, labels))
+    words: Tensor = model(source, target)
+    losses = F.cross_entropy(words.flatten(0, 2), target.flatten(), ignore_index=PAD, reduction="none")
+    right = ((words.argmax(-1) == target) | (target == PAD)).all(-1)
+    return losses.view(model.members, -1).sum(1), right.sum(1).to(losses.dtype)
+
+
+@torch.no_grad()
+def greedy(
+    model: Transformer, source: Int[Tensor, "member batch token"], longest: int = LONGEST
+) -> Int[Tensor, "member batch position"]:
+    """Return each member's translation, always taking the most likely next word: up to `longest` tokens, END and PAD.
+
+    All sentences of all members go on side by side, until the last of them has ended.
+    """
+    training = model.training
+    model.eval()
+    memory = model.encode(source)
+    found = source.new_full((*source.shape[:2], 1), START)
+    ended = torch.zeros(source.shape[:2], dtype=torch.bool, device=source.device)
+    while found.shape[-1] <= longest and not ended.all():
+        word = model.decode(found, *memory)[:, :, -1].argmax(-1).masked_fill(ended, PAD)
+        found = torch.cat([found, word.unsqueeze(-1)], -1)
+        ended |= word == END
+    model.train(training)
+    return found[..., 1:]
+
+
+def translate(networks: Sequence[Mapping[str, Tensor]], text: str) -> list[str]:
+    """Return what each of the networks (`History.network`) makes of a German number in words.
+
+    It may be any, seen in training or not. Raises ValueError for an empty text, for one that is no German number words,
+    and for one of more than 40 parts.
+    """
+    parts = GERMAN.segment(text)
+    if len(parts) > MOST_PARTS:
+        raise ValueError(f"text={text!r} has {len(parts)} parts; give a number below a million, {MOST_PARTS} at most.")
+    source = torch.tensor([GERMAN.encode(parts)])
+    return [answer for (answer,) in answers(networks, source)]
+
+
+def answers(networks: Sequence[Mapping[str, Tensor]], source: Int[Tensor, "example token"]) -> list[list[str]]:
+    """Return each network's greedy translation of every sentence, written out: [network][example]."""
+    model = Transformer.of(networks)
+    found: list[list[str]] = [[] for _ in networks]
+    for part in torch.split(source, EVALUATION_BATCH):
+        tokens = greedy(model, part.expand(len(networks), *part.shape))
+        for sentences, member in zip(found, tokens.tolist(), strict=True):
+            sentences += [ENGLISH.decode(sentence) for sentence in member]
+    return found
+
+
+def bleu(networks: Sequence[Mapping[str, Tensor]], task: Translation) -> list[float]:
+    """Return each network's corpus BLEU (0 to 100) on the test pairs of `task`, decoded greedily.
+
+    Source: Papineni et al. (2002), as sacrebleu computes it by default (Post 2018), on the text as it is written.
+    """
+    pairs = task.arrays()
+    references = [ENGLISH.decode(sentence) for sentence in pairs.labels[: task.test_size].tolist()]
+    return [corpus_bleu(found, references) for found in answers(networks, pairs.inputs[: task.test_size])]
+
+
+def corpus_bleu(sentences: Sequence[str], references: Sequence[str]) -> float:
+    """Return sacrebleu's BLEU of `sentences` against one reference each."""
+    import sacrebleu  # here, for its import takes longer than most need
+
+    return float(sacrebleu.corpus_bleu(list(sentences), [list(references)]).score)
 
 
 TRANSLATIONS: dict[str, Translation] = {"translation": Translation()}

@@ -17,7 +17,7 @@ from wdlab.data.fashion import SIZES
 from wdlab.data.mnist_1d import CHUNK
 from wdlab.models import MLP, MemberModel, ResNet, cross_entropy
 from wdlab.tasks.augment import KINDS, draw, move_images, move_signals
-from wdlab.tasks.task import Order, copied, generator
+from wdlab.tasks.task import Order, Task, copied, generator
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -149,6 +149,13 @@ class Vision:
         if model.name == "mlp":
             return inputs.reshape(*lead, -1)
         return inputs.unsqueeze(-2) if self.source == "mnist1d" else inputs
+
+
+def of_vision(task: Task) -> Vision:
+    """Return `task` if it is one of vision; raises ValueError for another, which has none of its dials."""
+    if isinstance(task, Vision):
+        return task
+    raise ValueError(f"task={task.name!r} is not allowed here; give a wdlab.Vision, such as 'mnist1d'.")
 
 
 def _kinds(augment: object, source: str) -> tuple[str, ...]:

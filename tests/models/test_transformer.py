@@ -57,14 +57,15 @@ class Reference(nn.Module):
                 kinds = ["self", *(["cross"] if side == "decoder" else []), "feed"]
                 for kind, norm in zip(kinds, norms, strict=True):
                     told |= self.norm(f"{side}{number}_{kind}", norm, of)
-                told |= self.linear(
-                    f"{side}{number}_self_in", layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias, of
-                )
-                told |= self.linear(
-                    f"{side}{number}_self_out", layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias, of
-                )
-                told |= self.linear(f"{side}{number}_feed_in", layer.linear1.weight, layer.linear1.bias, of)
-                told |= self.linear(f"{side}{number}_feed_out", layer.linear2.weight, layer.linear2.bias, of)
+                own = layer.self_attn
+                linears = {
+                    "self_in": (own.in_proj_weight, own.in_proj_bias),
+                    "self_out": (own.out_proj.weight, own.out_proj.bias),
+                    "feed_in": (layer.linear1.weight, layer.linear1.bias),
+                    "feed_out": (layer.linear2.weight, layer.linear2.bias),
+                }
+                for kind, pair in linears.items():
+                    told |= self.linear(f"{side}{number}_{kind}", *pair, of)
         told |= self.norm("memory", layers.encoder.norm, of) | self.norm("output", layers.decoder.norm, of)
         memory: dict[str, list[Tensor]] = {"weight_memory": [], "bias_memory": []}
         for number, layer in enumerate(layers.decoder.layers):
@@ -102,7 +103,6 @@ def references(model: Transformer) -> list[Reference]:
     nets = [Reference(model.depth).double() for _ in range(model.members)]
     own = dict(model.named_parameters())
     for member, net in enumerate(nets):
-        # What is read off the network is its own memory or a copy of a part, so it is filled through autograd's back door.
         asked = {name: tensor[member] for name, tensor in own.items()}
         assert net.told().keys() == asked.keys()
         fill(net, asked)
@@ -115,14 +115,15 @@ def fill(net: Reference, asked: dict[str, Tensor]) -> None:
     """Put our parameters into the network; those of cross attention lie in two places of ours."""
     with torch.no_grad():
         for name, tensor in net.told().items():
-            if not name.endswith("_memory") and "cross_in" not in name:
+            if name not in ("weight_memory", "bias_memory") and "cross_in" not in name:
                 tensor.copy_(asked[name])
         for number, layer in enumerate(net.layers.decoder.layers):
             part = slice(2 * number * WIDTH, 2 * (number + 1) * WIDTH)
             cross = layer.multihead_attn
             for kind, whole in (("weight", cross.in_proj_weight), ("bias", cross.in_proj_bias)):
                 first, rest = asked[f"{kind}_decoder{number}_cross_in"], asked[f"{kind}_memory"][..., part]
-                whole.copy_(torch.cat([first, rest], -1).T)
+                joined = torch.cat([first, rest], -1)
+                whole.copy_(joined.T if kind == "weight" else joined)
 
 
 def sentences(seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -173,7 +173,7 @@ def test_attention_is_torch_s() -> None:
 
 
 def test_positions_are_told_apart() -> None:
-    found = positions(50, 16)
+    found = positions(50, 16, torch.float32, torch.device("cpu"))
     assert torch.linalg.vector_norm(found[:, None] - found, dim=-1).add(torch.eye(50)).min() > 0.1
 
 

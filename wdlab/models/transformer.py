@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -136,7 +137,7 @@ class Transformer(MemberModel):
     def _embed(self, table: Tensor, tokens: Tensor) -> Float[Tensor, "member row width"]:
         offset = torch.arange(self.members, device=tokens.device).view(-1, 1, 1) * table.shape[1]
         rows = F.embedding(tokens + offset, (table * math.sqrt(self.width)).flatten(0, 1))
-        return (rows + positions(tokens.shape[-1], self.width).to(rows)).flatten(1, 2)
+        return (rows + positions(tokens.shape[-1], self.width, rows.dtype, rows.device)).flatten(1, 2)
 
     def _hidden(self, tokens: Tensor) -> Float[Tensor, "sentence*head token 1"]:
         pad = (tokens == PAD).flatten(0, 1)
@@ -186,8 +187,9 @@ def attention(
     return torch.bmm(scores.softmax(1).mT, v)
 
 
-def positions(length: int, width: int) -> Float[Tensor, "position width"]:
-    """Return the sines and cosines that tell positions apart (Vaswani et al. 2017)."""
-    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
+@lru_cache(maxsize=64)
+def positions(length: int, width: int, like: torch.dtype, device: torch.device) -> Float[Tensor, "position width"]:
+    """Return the sines and cosines that tell positions apart (Vaswani et al. 2017); shared by all who ask."""
+    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64) * (-math.log(10_000) / width))
     angle = torch.arange(length).unsqueeze(1) * rate
-    return torch.cat([angle.sin(), angle.cos()], 1)
+    return torch.cat([angle.sin(), angle.cos()], 1).to(device, like)

@@ -11,6 +11,7 @@ import torch
 from wdlab.checks import known, number, whole
 from wdlab.decay import Decay
 from wdlab.decay.coupling import COUPLINGS
+from wdlab.models.transformer import HEADS
 from wdlab.tasks import TASKS, Task, task
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Model:
         if self.name != "mlp" and not self.norm:
             raise ValueError(
                 f"norm=False is not allowed with model={self.name!r}; use model='mlp' for a net without BatchNorm."
+            )
+        if self.name == "transformer" and self.width % (2 * HEADS):
+            raise ValueError(
+                f"width={self.width} is not allowed with model='transformer', which has {HEADS} heads; give a "
+                f"multiple of {2 * HEADS}."
             )
 
 

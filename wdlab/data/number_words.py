@@ -74,13 +74,13 @@ class Language:
         """
         plain = _plain(text, self)
         if not plain:
-            raise ValueError(f"word={text!r} is empty; type a {self.name} number in words: {self.spell(47)}.")
+            raise ValueError(f"text={text!r} is empty; type a {self.name} number in words: {self.spell(47)}.")
         parts, at = [], 0
         while at < len(plain):
             found = self._part.match(plain, at)
             if found is None:
                 raise ValueError(
-                    f"word={text!r} is not a {self.name} number in words: {plain[at:]!r} is unknown. Type one below a "
+                    f"text={text!r} is not a {self.name} number in words: {plain[at:]!r} is unknown. Type one below a "
                     f"million, such as {self.spell(47)}; its parts may be {', '.join(self.parts)}."
                 )
             parts.append(found.group())

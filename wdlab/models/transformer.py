@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from wdlab.models.members import MemberModel
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
 PAD, START, END = 0, 1, 2
 """Tokens of every vocabulary: what fills a short sentence up, what the decoder reads first, what ends a sentence."""
 
 HEADS = 4
 LN_EPS = 1e-5  # torch's default
-HIDDEN = -1e9  # a score that no softmax sees; finite, so that a sentence of nothing but PAD has no NaN
 
 
 class Transformer(MemberModel):
@@ -97,7 +96,7 @@ class Transformer(MemberModel):
 
     def encode(self, source: Int[Tensor, "member batch token"]) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return what the decoder reads of the source: each layer's keys and values, and the mask that hides PAD."""
-        hidden = self._hidden(source)
+        hidden = self._mask((source == PAD).flatten(0, 1).repeat_interleave(self.heads, 0).unsqueeze(2))
         x = self._embed(self.embed_source, source)
         for layer in range(self.depth):
             name = f"encoder{layer}_self"
@@ -110,8 +109,8 @@ class Transformer(MemberModel):
         self, before: Int[Tensor, "member batch position"], memory: tuple[Tensor, ...], hidden: Tensor
     ) -> Float[Tensor, "member batch position word"]:
         """Return the logits of the word after each position, given the words `before` and up to it and the source."""
-        future = torch.full((before.shape[-1],) * 2, HIDDEN, device=before.device).tril(-1)  # [key, query]
-        future = future.to(self.embed_target.dtype).unsqueeze(0)
+        length = before.shape[-1]
+        future = self._mask(torch.ones(1, length, length, dtype=torch.bool, device=before.device).tril(-1))
         x = self._embed(self.embed_target, before)
         for layer in range(self.depth):
             name = f"decoder{layer}_self"
@@ -139,10 +138,10 @@ class Transformer(MemberModel):
         rows = F.embedding(tokens + offset, (table * math.sqrt(self.width)).flatten(0, 1))
         return (rows + positions(tokens.shape[-1], self.width, rows.dtype, rows.device)).flatten(1, 2)
 
-    def _hidden(self, tokens: Tensor) -> Float[Tensor, "sentence*head token 1"]:
-        pad = (tokens == PAD).flatten(0, 1)
-        scores = torch.zeros(pad.shape, dtype=self.embed_source.dtype, device=pad.device).masked_fill_(pad, HIDDEN)
-        return scores.repeat_interleave(self.heads, 0).unsqueeze(2)
+    def _mask(self, hidden: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """What is added to scores: so little that no softmax sees it, yet finite, for a sentence of nothing but PAD."""
+        mask = torch.zeros(hidden.shape, dtype=self.embed_source.dtype, device=hidden.device)
+        return mask.masked_fill_(hidden, torch.finfo(mask.dtype).min / 2)
 
     def _heads(self, x: Tensor, parts: int, tokens: Tensor) -> Float[Tensor, "part sentence*head token feature"]:
         members, batch, length = tokens.shape

@@ -6,9 +6,9 @@
 
 The plain loop is what a good engineer writes for one network: torch.nn modules, torch.optim's optimizers, data on the
 device, channels last for images, one network after another. Both sides train the same runs from the same weights on
-the same batches; their final training losses are compared before any time is believed. The two sides take turns, after one
-warm-up each, with one and with two threads; each side's better thread count is quoted. Ratios are of medians, with the
-smallest and largest.
+the same batches; their final training losses are compared before any time is believed. The two sides take turns, after
+one warm-up each, with one and with two threads; each side's better thread count is quoted. Ratios are of medians, with
+the smallest and largest.
 """
 
 from __future__ import annotations

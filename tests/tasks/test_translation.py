@@ -89,7 +89,7 @@ def test_a_batch_is_pairs_of_the_seed_and_a_pass_is_all_of_them() -> None:
         ),
         (lambda: Model("transformer", norm=False), r"^norm=False is not allowed with model='transformer'"),
         (lambda: replace(RUN, match=Match("start")), r"^match needs weights that feed a normalization"),
-        (lambda: Translation(train_size=5), r"^batch_size=60 is not allowed"),
+        (lambda: Translation(train_size=5), r"^batch_size=50 is not allowed"),
         (lambda: Translation(train_size=10_000).arrays(), r"^train_size=10000 is not allowed; there are 3000 pairs"),
         (lambda: Model("transformer", 30), r"^width=30 is not allowed with model='transformer'"),
     ],

@@ -39,8 +39,8 @@ class Translation:
     name: str = "translation"
     train_size: int = 300
     test_size: int = 500
-    batch_size: int = 60
-    epochs: int = 60
+    batch_size: int = 50
+    epochs: int = 50
 
     def __post_init__(self) -> None:
         for name in ("train_size", "test_size", "batch_size", "epochs"):

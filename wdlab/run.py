@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MODELS = ("mlp", "resnet", "transformer")
 OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("constant", "exponential", "cosine")
+SCHEDULES = ("constant", "exponential", "cosine", "inverse_sqrt")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class Schedule:
     """How the learning rate moves: constant, or down to `final` times its start, exponentially or along a cosine.
 
     lr_t / lr_0 = final^(t/T) (exponential) or final + (1 - final)(1 + cos(pi t/T))/2 (cosine), t = 0 ... T-1. The first
-    `warmup` fraction of the run climbs linearly.
+    `warmup` fraction of the run climbs linearly. "inverse_sqrt" knows no end: sqrt(c/(t + 1)) after the c steps of its
+    climb (Vaswani et al. 2017).
     """
 
     name: str = "exponential"
@@ -100,13 +101,15 @@ class Schedule:
         whole("steps", steps, 1)
         step = torch.arange(steps, dtype=torch.float64)
         done = step / steps
+        climb = self.warmup * steps
         if self.name == "constant":
             table = torch.ones_like(done)
+        elif self.name == "inverse_sqrt":
+            table = (max(climb, 1.0) / (step + 1)).sqrt().clamp(max=1.0)
         elif self.name == "exponential":
             table = self.final**done
         else:
             table = self.final + (1 - self.final) * (1 + torch.cos(math.pi * done)) / 2
-        climb = self.warmup * steps
         return table * (((step + 1) / climb).clamp(max=1.0) if climb >= 1 else 1.0)
 
 

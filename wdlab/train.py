@@ -73,8 +73,9 @@ def pick_device(device: str) -> torch.device:
 def group_key(run: Run) -> Run:
     """Return what runs must share to train as members of one batch; all else may differ between them."""
     optimizer = replace(run.optimizer, lr=1.0, momentum=0.0, betas=(0.0, 0.0), eps=1.0)
+    seed = run.seed if run.task.one_seed else 0
     decay = Decay(coupling="decoupled", scaling=run.decay.scaling, mask=run.decay.mask)  # allowed with every scaling
-    return replace(run, optimizer=optimizer, schedule=type(run.schedule)(), decay=decay, match=Match(), seed=0)
+    return replace(run, optimizer=optimizer, schedule=type(run.schedule)(), decay=decay, match=Match(), seed=seed)
 
 
 class Training:

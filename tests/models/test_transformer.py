@@ -89,7 +89,7 @@ class Reference(nn.Module):
 
 def make(depth: int, members: int = MEMBERS) -> Transformer:
     """A model whose parameters, biases and normalizations too, are all random."""
-    model = Transformer(members, WORDS, WIDTH, depth, HEADS).double()
+    model = Transformer(members, WORDS, WIDTH, depth).double()
     model.initialize([generator(seed, "init") for seed in range(members)])
     with torch.no_grad():
         for number, parameter in enumerate(model.parameters()):

@@ -14,7 +14,8 @@ from wdlab.models import Transformer
 from wdlab.store import Store
 from wdlab.sweeps import settings
 from wdlab.tasks import TRANSLATIONS, Translation
-from wdlab.tasks.translation import answers, bleu, corpus_bleu, evaluate, greedy, translate
+from wdlab.tasks.decoding import greedy
+from wdlab.tasks.translation import answers, bleu, corpus_bleu, evaluate, translate
 
 TASK = Translation("tiny", train_size=40, test_size=30, batch_size=10, epochs=2)
 ADAM = Optimizer("adam", 0.01, betas=(0.9, 0.98))

@@ -31,12 +31,19 @@ class Transformer(MemberModel):
     is also the output layer.
 
     Shapes: source [member, batch, token], target [member, batch, position] -> logits [member, batch, position, word].
-    Sentences end with END and are filled up with PAD, which no real token ever sees.
+    Sentences end with END and are filled up with PAD, which no real token ever sees. In training, `loss` sets the share
+    `dropout` of the embeddings and of what sublayers add to zero, the same entries for every member, and mixes the
+    share `smoothing` of even odds into the labels.
     """
 
-    def __init__(self, members: int, words: tuple[int, int], width: int, depth: int, heads: int = HEADS) -> None:
+    def __init__(
+        self, members: int, words: tuple[int, int], width: int, depth: int, dropout: float = 0.0, smoothing: float = 0.0
+    ) -> None:
         super().__init__()
-        self.members, self.width, self.depth, self.heads = members, width, depth, heads
+        self.members, self.width, self.depth, self.heads = members, width, depth, HEADS
+        self.dropout, self.smoothing = dropout, smoothing
+        self._seed, self._steps = 0, 0
+        self._noise: torch.Generator | None = None
         self.embed_source = nn.Parameter(torch.zeros(members, words[0], width))
         self.embed_target = nn.Parameter(torch.zeros(members, words[1], width))
         for layer in range(depth):
@@ -72,6 +79,14 @@ class Transformer(MemberModel):
     def _linear(self, name: str, fan_in: int, fan_out: int) -> None:
         setattr(self, f"weight_{name}", nn.Parameter(torch.zeros(self.members, fan_in, fan_out)))
         setattr(self, f"bias_{name}", nn.Parameter(torch.zeros(self.members, fan_out)))
+
+    def initialize(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw every member's parameters from its own generator, and what dropout needs from the first.
+
+        Linear maps are as `MemberModel` draws them, with biases of 0; embeddings are normal with variance 1/width.
+        """
+        super().initialize(generators)
+        self._seed = int(torch.randint(2**62, (), generator=generators[0]))
 
     def _draw(self, name: str, parameter: nn.Parameter, generators: Sequence[torch.Generator]) -> None:
         if name.startswith("bias"):
@@ -127,8 +142,12 @@ class Transformer(MemberModel):
         self, inputs: Int[Tensor, "member batch token"], labels: Int[Tensor, "member batch position"]
     ) -> Float[Tensor, " member"]:
         """Return each member's mean loss over the real words of its batch, in nats a word."""
-        words = self(inputs, labels).flatten(0, 2)
-        losses = F.cross_entropy(words, labels.flatten(), ignore_index=PAD, reduction="none")
+        if self.training and self.dropout:  # a generator a step, so that a fork goes on with the same noise
+            self._steps += 1
+            self._noise = torch.Generator(inputs.device).manual_seed(self._seed + self._steps)
+        words, self._noise = self(inputs, labels).flatten(0, 2), None
+        smoothing = self.smoothing if self.training else 0.0
+        losses = F.cross_entropy(words, labels.flatten(), ignore_index=PAD, reduction="none", label_smoothing=smoothing)
         return losses.view(self.members, -1).sum(1) / (labels != PAD).sum((1, 2))
 
     # The parts of a layer
@@ -136,7 +155,7 @@ class Transformer(MemberModel):
     def _embed(self, table: Tensor, tokens: Tensor) -> Float[Tensor, "member row width"]:
         offset = torch.arange(self.members, device=tokens.device).view(-1, 1, 1) * table.shape[1]
         rows = F.embedding(tokens + offset, (table * math.sqrt(self.width)).flatten(0, 1))
-        return (rows + positions(tokens.shape[-1], self.width, rows.dtype, rows.device)).flatten(1, 2)
+        return self._drop((rows + positions(tokens.shape[-1], self.width, rows.dtype, rows.device)).flatten(1, 2))
 
     def _mask(self, hidden: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
         """What is added to scores: so little that no softmax sees it, yet finite, for a sentence of nothing but PAD."""
@@ -165,7 +184,14 @@ class Transformer(MemberModel):
         return torch.baddbmm(bias, self._normalize(x), weight * self.get_parameter(f"scale_{norm}").unsqueeze(-1))
 
     def _write(self, x: Tensor, y: Tensor, name: str) -> Tensor:
-        return x + torch.baddbmm(self._row(f"bias_{name}_out"), y, self.get_parameter(f"weight_{name}_out"))
+        written = torch.baddbmm(self._row(f"bias_{name}_out"), y, self.get_parameter(f"weight_{name}_out"))
+        return x + self._drop(written)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        if self._noise is None:
+            return x
+        drawn = torch.rand(x.shape[1:], generator=self._noise, device=x.device)
+        return x * ((drawn >= self.dropout).to(x.dtype) / (1 - self.dropout))
 
     def _row(self, name: str) -> Float[Tensor, "member 1 feature"]:
         return self.get_parameter(name).unsqueeze(1)

@@ -1,14 +1,17 @@
 """What can be trained: data, model, loss and metrics in one value."""
 
 from wdlab.checks import known
+from wdlab.tasks.iwslt import IWSLT, Iwslt
 from wdlab.tasks.task import Task, generator
 from wdlab.tasks.translation import TRANSLATIONS, Translation
 from wdlab.tasks.vision import TASKS, Batches, Vision, evaluate, of_vision
 
 __all__ = [
+    "IWSLT",
     "TASKS",
     "TRANSLATIONS",
     "Batches",
+    "Iwslt",
     "Task",
     "Translation",
     "Vision",
@@ -20,6 +23,6 @@ __all__ = [
 
 
 def task(name: str) -> Task:
-    """Return the task called `name`, of TASKS (vision) or TRANSLATIONS; raises ValueError when there is none."""
-    everything: dict[str, Task] = {**TASKS, **TRANSLATIONS}
+    """Return the task called `name`, of TASKS (vision), TRANSLATIONS or IWSLT; raises ValueError when there is none."""
+    everything: dict[str, Task] = {**TASKS, **TRANSLATIONS, IWSLT.name: IWSLT}
     return everything[known("task", name, everything)]

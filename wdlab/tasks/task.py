@@ -54,6 +54,10 @@ class Task(Protocol):
     def steps(self) -> int:
         """Steps of a run of the task's own length."""
 
+    @property
+    def one_seed(self) -> bool:
+        """Whether only runs of one seed can be members of one batch, for the shapes of batches are the seed's own."""
+
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that cannot learn this task."""
 
@@ -76,14 +80,6 @@ class Task(Protocol):
         """Return each member's test_loss and test_error."""
 
 
-class InBatches(Task, Protocol):
-    """A task whose batches all have one size."""
-
-    @property
-    def batch_size(self) -> int:
-        """How many examples a step learns from."""
-
-
 def generator(seed: int, stream: str) -> torch.Generator:
     """Return the generator of one `stream` of random numbers ("init", "order", ...) of a run's seed.
 
@@ -101,9 +97,9 @@ class Order:
     """
 
     def __init__(
-        self, task: InBatches, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu"
+        self, task: Task, batch_size: int, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu"
     ) -> None:
-        self.drawn_from, self.seeds, self.device = task, tuple(seeds), device
+        self.drawn_from, self.batch_size, self.seeds, self.device = task, batch_size, tuple(seeds), device
         pool = examples - task.test_size
         self.sets = [
             torch.randperm(pool, generator=generator(seed, "training set"))[: task.train_size] + task.test_size
@@ -119,8 +115,7 @@ class Order:
         epoch, within = divmod(step, self.drawn_from.epoch)
         while self.epoch < epoch:
             self._shuffle()
-        size = self.drawn_from.batch_size
-        self.batch = slice(within * size, (within + 1) * size)
+        self.batch = slice(within * self.batch_size, (within + 1) * self.batch_size)
         return self.order[:, self.batch]
 
     def _shuffle(self) -> None:

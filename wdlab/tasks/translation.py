@@ -15,7 +15,8 @@ from wdlab import data
 from wdlab.checks import known, whole
 from wdlab.data.number_words import ENGLISH, GERMAN
 from wdlab.models import MemberModel, Transformer
-from wdlab.models.transformer import END, PAD, START
+from wdlab.models.transformer import PAD
+from wdlab.tasks.decoding import greedy
 from wdlab.tasks.task import Order
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class Translation:
         """Steps of a run of the task's own length."""
         return self.epochs * self.epoch
 
+    @property
+    def one_seed(self) -> bool:
+        """Runs of different seeds can be members of one batch."""
+        return False
+
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that does not translate."""
         known(f"model for the task {self.name!r}", model.name, ("transformer",))
@@ -89,7 +95,7 @@ class Translation:
 
     def batches(self, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> Order:
         """Return the training batches of several seeds in step."""
-        return Order(self, seeds, examples, device)
+        return Order(self, self.batch_size, seeds, examples, device)
 
     def evaluate(
         self, model: MemberModel, inputs: Int[Tensor, "example token"], labels: Int[Tensor, "example position"]
@@ -132,27 +138,6 @@ def _read_off(model: MemberModel, inputs: Tensor, labels: Tensor) -> tuple[Tenso
     return losses.view(model.members, -1).sum(1), right.sum(1).to(losses.dtype)
 
 
-@torch.no_grad()
-def greedy(
-    model: Transformer, source: Int[Tensor, "member batch token"], longest: int = LONGEST
-) -> Int[Tensor, "member batch position"]:
-    """Return each member's translation, always taking the most likely next word: up to `longest` tokens, END and PAD.
-
-    All sentences of all members go on side by side, until the last of them has ended.
-    """
-    training = model.training
-    model.eval()
-    memory = model.encode(source)
-    found = source.new_full((*source.shape[:2], 1), START)
-    ended = torch.zeros(source.shape[:2], dtype=torch.bool, device=source.device)
-    while found.shape[-1] <= longest and not ended.all():
-        word = model.decode(found, *memory)[:, :, -1].argmax(-1).masked_fill(ended, PAD)
-        found = torch.cat([found, word.unsqueeze(-1)], -1)
-        ended |= word == END
-    model.train(training)
-    return found[..., 1:]
-
-
 def translate(networks: Sequence[Mapping[str, Tensor]], text: str) -> list[str]:
     """Return what each of the networks (`History.network`) makes of a German number in words.
 
@@ -171,7 +156,7 @@ def answers(networks: Sequence[Mapping[str, Tensor]], source: Int[Tensor, "examp
     model = Transformer.of(networks)
     found: list[list[str]] = [[] for _ in networks]
     for part in torch.split(source, EVALUATION_BATCH):
-        tokens = greedy(model, part.expand(len(networks), *part.shape))
+        tokens = greedy(model, part.expand(len(networks), *part.shape), LONGEST)
         for sentences, member in zip(found, tokens.tolist(), strict=True):
             sentences += [ENGLISH.decode(sentence) for sentence in member]
     return found
@@ -187,11 +172,11 @@ def bleu(networks: Sequence[Mapping[str, Tensor]], task: Translation) -> list[fl
     return [corpus_bleu(found, references) for found in answers(networks, pairs.inputs[: task.test_size])]
 
 
-def corpus_bleu(sentences: Sequence[str], references: Sequence[str]) -> float:
-    """Return sacrebleu's BLEU of `sentences` against one reference each."""
+def corpus_bleu(sentences: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> float:
+    """Return sacrebleu's BLEU of `sentences` against one reference each; "13a" is how it splits words by default."""
     import sacrebleu  # here, for its import takes longer than most need
 
-    return float(sacrebleu.corpus_bleu(list(sentences), [list(references)]).score)
+    return float(sacrebleu.corpus_bleu(list(sentences), [list(references)], tokenize=tokenize, force=True).score)
 
 
 TRANSLATIONS: dict[str, Translation] = {"translation": Translation()}

@@ -115,6 +115,11 @@ class Vision:
         spatial = 1 if len(shape) == 1 else len(shape) - 1
         return ResNet(members, channels, model.width, model.depth, arrays.classes, spatial, model.blocks)
 
+    @property
+    def one_seed(self) -> bool:
+        """Runs of different seeds can be members of one batch."""
+        return False
+
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that does not classify, or one whose inputs `augment` could not move."""
         known(f"model for the task {self.name!r}", model.name, ("mlp", "resnet"))
@@ -186,7 +191,7 @@ class Batches(Order):
     """The batches of a vision task: as `Order`, with labels that may be noise and examples changed at random."""
 
     def __init__(self, task: Vision, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> None:
-        super().__init__(task, seeds, examples, device)
+        super().__init__(task, task.batch_size, seeds, examples, device)
         self.task, self.classes, self.features = task, task.classes or CLASSES, SIGNAL
         self.moves = [generator(seed, "augment") for seed in seeds]
         self.drawn = torch.empty(0)

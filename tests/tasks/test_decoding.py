@@ -19,6 +19,8 @@ def make() -> tuple[Transformer, torch.Tensor]:
     model.initialize([generator(seed, "init") for seed in range(MEMBERS)])
     with torch.no_grad():
         model.embed_target *= 2
+        model.shift_output += 1.0
+        model.embed_target[:, END] += 0.45
         model.embed_target[:, [PAD, START]] = -5.0  # as in a trained net, nothing says these
     return model, torch.tensor([[[3, 4, END, PAD], [5, END, PAD, PAD], [6, 6, 3, END]]]).expand(MEMBERS, -1, -1)
 
@@ -66,10 +68,12 @@ def test_more_beams_never_find_less() -> None:
     for beams in (1, 2, 100):
         found = beam_search(model, source, LONGEST, beams, 0.0)
         said = [[tuple(t for t in row if t != PAD) for row in member] for member in found.tolist()]
-        scores.append([
-            float(log_probability(model, source, said[member][row])[member, row])
-            for member, row in itertools.product(range(MEMBERS), range(3))
-        ])
+        scores.append(
+            [
+                float(log_probability(model, source, said[member][row])[member, row])
+                for member, row in itertools.product(range(MEMBERS), range(3))
+            ]
+        )
     assert all(few <= many + 1e-12 for few, many in zip(scores[0], scores[2], strict=True))
     assert all(few <= many + 1e-12 for few, many in zip(scores[1], scores[2], strict=True))
 

@@ -15,7 +15,7 @@ from wdlab.checks import known, number, whole
 from wdlab.data.iwslt import Corpus, iwslt14, lengths
 from wdlab.models import MemberModel, Transformer
 from wdlab.tasks.decoding import beam_search
-from wdlab.tasks.task import Order
+from wdlab.tasks.task import Order, Task
 from wdlab.tasks.translation import EVALUATION_BATCH, corpus_bleu, evaluate
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Iwslt:
+class Iwslt(Task):
     """IWSLT'14 German to English, with the settings of fairseq's example: see `wdlab.data.iwslt.iwslt14`.
 
     Batches hold at most `max_tokens` tokens, PAD counted, on either side; `dropout` and label `smoothing` are those of
@@ -86,10 +86,6 @@ class Iwslt:
             )
         rows = torch.cat([torch.arange(self.test_size), test + torch.arange(self.train_size)])
         return data.Pairs(corpus.pairs.inputs[rows], corpus.pairs.labels[rows])
-
-    def shape_inputs(self, inputs: Tensor, model: Model) -> Tensor:
-        """Return the inputs, which every model of this task reads as they are."""
-        return inputs
 
     def build(self, model: Model, members: int) -> Transformer:
         """Return the untrained `model` for `members` members, with this task's dropout and label smoothing."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -30,52 +31,64 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
 
-@runtime_checkable
-class Task(Protocol):
+class Task(ABC):
     """Data, batches, model, loss and metrics: all that `wdlab.train` needs to know of what is trained."""
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What it is called in tables."""
 
     @property
+    @abstractmethod
     def train_size(self) -> int:
         """How many examples a seed learns from."""
 
     @property
+    @abstractmethod
     def test_size(self) -> int:
         """How many examples, the first ones, are only tested on."""
 
     @property
+    @abstractmethod
     def epoch(self) -> int:
         """Steps in one pass over the training set."""
 
     @property
+    @abstractmethod
     def steps(self) -> int:
         """Steps of a run of the task's own length."""
 
     @property
     def one_seed(self) -> bool:
         """Whether only runs of one seed can be members of one batch, for the shapes of batches are the seed's own."""
+        return False
 
+    @abstractmethod
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that cannot learn this task."""
 
+    @abstractmethod
     def settings(self) -> dict[str, object]:
-        """Return what a table says of the task, the name under "task"."""
+        """Return what a table says of the task, its name under "task"."""
 
+    @abstractmethod
     def arrays(self) -> Examples:
         """Return all examples, shared by all who ask: clone before you change them."""
 
     def shape_inputs(self, inputs: Tensor, model: Model) -> Tensor:
-        """Return inputs [..., example] in the shape `model` reads."""
+        """Return inputs [..., example] in the shape `model` reads: as they are, if the task says nothing else."""
+        return inputs
 
+    @abstractmethod
     def build(self, model: Model, members: int) -> MemberModel:
         """Return the untrained `model` for `members` members."""
 
+    @abstractmethod
     def batches(self, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> Order:
         """Return the training batches of several seeds in step."""
 
+    @abstractmethod
     def evaluate(self, model: MemberModel, inputs: Tensor, labels: Tensor) -> dict[str, Float[Tensor, " member"]]:
         """Return each member's test_loss and test_error."""
 

@@ -17,20 +17,21 @@ from wdlab.data.number_words import ENGLISH, GERMAN
 from wdlab.models import MemberModel, Transformer
 from wdlab.models.transformer import PAD
 from wdlab.tasks.decoding import greedy
-from wdlab.tasks.task import Order
+from wdlab.tasks.task import Order, Task
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
     from wdlab.run import Model
 
 EVALUATION_BATCH = 100  # sentences a member is tested on at a time: little memory, and it stays in the caches
+TOGETHER = 4  # nets that decode side by side, few enough to stay in the caches
 LONGEST = 16  # words after which an answer is cut off; the English for a number below a million has 11 at most
 MOST_PARTS = 40  # of a sentence to translate; a real one has 11 at most
 
 
 @dataclass(frozen=True)
-class Translation:
+class Translation(Task):
     """German number words below a million into English: `train_size` pairs drawn by the run's seed, `test_size` fixed.
 
     Words are cut into the words that their compounds are made of, see `wdlab.data.number_words`; the test pairs are
@@ -58,11 +59,6 @@ class Translation:
         """Steps of a run of the task's own length."""
         return self.epochs * self.epoch
 
-    @property
-    def one_seed(self) -> bool:
-        """Runs of different seeds can be members of one batch."""
-        return False
-
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that does not translate."""
         known(f"model for the task {self.name!r}", model.name, ("transformer",))
@@ -84,10 +80,6 @@ class Translation:
                 f"{self.test_size} leaves {spare}."
             )
         return found
-
-    def shape_inputs(self, inputs: Tensor, model: Model) -> Tensor:
-        """Return the inputs, which every model of this task reads as they are."""
-        return inputs
 
     def build(self, model: Model, members: int) -> Transformer:
         """Return the untrained `model` for `members` members, sized for German and English."""
@@ -134,8 +126,7 @@ def _read_off(model: MemberModel, inputs: Tensor, labels: Tensor) -> tuple[Tenso
     source, target = (tokens.expand(model.members, *tokens.shape) for tokens in (inputs, labels))
     words: Tensor = model(source, target)
     losses = F.cross_entropy(words.flatten(0, 2), target.flatten(), ignore_index=PAD, reduction="none")
-    right = ((words.argmax(-1) == target) | (target == PAD)).all(-1)
-    return losses.view(model.members, -1).sum(1), right.sum(1).to(losses.dtype)
+    return losses.view(model.members, -1).sum(1), _exact(words, target).sum(1).to(losses.dtype)
 
 
 def translate(networks: Sequence[Mapping[str, Tensor]], text: str) -> list[str]:
@@ -153,23 +144,43 @@ def translate(networks: Sequence[Mapping[str, Tensor]], text: str) -> list[str]:
 
 def answers(networks: Sequence[Mapping[str, Tensor]], source: Int[Tensor, "example token"]) -> list[list[str]]:
     """Return each network's greedy translation of every sentence, written out: [network][example]."""
-    model = Transformer.of(networks)
-    found: list[list[str]] = [[] for _ in networks]
-    for part in torch.split(source, EVALUATION_BATCH):
-        tokens = greedy(model, part.expand(len(networks), *part.shape), LONGEST)
-        for sentences, member in zip(found, tokens.tolist(), strict=True):
-            sentences += [ENGLISH.decode(sentence) for sentence in member]
+    found: list[list[str]] = []
+    for start in range(0, len(networks), TOGETHER):
+        model = Transformer.of(networks[start : start + TOGETHER])
+        parts = [
+            greedy(model, part.expand(model.members, *part.shape), LONGEST).tolist()
+            for part in torch.split(source, EVALUATION_BATCH)
+        ]
+        found += [[ENGLISH.decode(s) for sentences in member for s in sentences] for member in zip(*parts, strict=True)]
     return found
 
 
 def bleu(networks: Sequence[Mapping[str, Tensor]], task: Translation) -> list[float]:
     """Return each network's corpus BLEU (0 to 100) on the test pairs of `task`, decoded greedily.
 
-    Source: Papineni et al. (2002), as sacrebleu computes it by default (Post 2018), on the text as it is written.
+    Only sentences that are not right are decoded, word for word, for decoding takes longer than telling which are. The
+    source: Papineni et al. (2002), as sacrebleu computes it by default (Post 2018), on the text as it is written.
     """
     pairs = task.arrays()
-    references = [ENGLISH.decode(sentence) for sentence in pairs.labels[: task.test_size].tolist()]
-    return [corpus_bleu(found, references) for found in answers(networks, pairs.inputs[: task.test_size])]
+    inputs, labels = pairs.inputs[: task.test_size], pairs.labels[: task.test_size]
+    references = [ENGLISH.decode(sentence) for sentence in labels.tolist()]
+    scores = []
+    for network in networks:
+        wrong = (~_right(Transformer.of([network]), inputs, labels)).nonzero().flatten()
+        said = dict(zip(wrong.tolist(), answers([network], inputs[wrong])[0], strict=True)) if len(wrong) else {}
+        scores.append(corpus_bleu([said.get(place, true) for place, true in enumerate(references)], references))
+    return scores
+
+
+@torch.no_grad()
+def _right(model: Transformer, inputs: Tensor, labels: Tensor) -> Bool[Tensor, " example"]:
+    """Which sentences the one member of `model` translates word for word."""
+    halves = (torch.split(tokens.unsqueeze(0), EVALUATION_BATCH, 1) for tokens in (inputs, labels))
+    return torch.cat([_exact(model(source, target), target)[0] for source, target in zip(*halves, strict=True)])
+
+
+def _exact(words: Float[Tensor, "member batch position word"], target: Tensor) -> Bool[Tensor, "member batch"]:
+    return ((words.argmax(-1) == target) | (target == PAD)).all(-1)
 
 
 def corpus_bleu(sentences: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> float:

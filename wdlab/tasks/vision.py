@@ -31,7 +31,7 @@ EVALUATION_BATCH = 250  # examples a member is tested on at a time: little memor
 
 
 @dataclass(frozen=True)
-class Vision:
+class Vision(Task):
     """A classification task: `train_size` examples drawn by the run's seed from `source`, `test_size` fixed ones.
 
     The test examples are the first of the source and the same for every seed; training examples are drawn from the
@@ -114,11 +114,6 @@ class Vision:
         channels = 1 if len(shape) == 1 else shape[0]
         spatial = 1 if len(shape) == 1 else len(shape) - 1
         return ResNet(members, channels, model.width, model.depth, arrays.classes, spatial, model.blocks)
-
-    @property
-    def one_seed(self) -> bool:
-        """Runs of different seeds can be members of one batch."""
-        return False
 
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that does not classify, or one whose inputs `augment` could not move."""

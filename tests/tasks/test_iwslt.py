@@ -271,11 +271,11 @@ def test_bleu_of_a_net_that_learned_the_test_sentences(tiny) -> None:
     """Trained on what it is tested on, so that it is right: BLEU is then nearly 100, and untrained nearly 0."""
     write(tiny / "test.parquet", rows(6, seed=50))  # the first six of the training file
     task = replace(TINY, dropout=0.0, smoothing=0.0, train_size=8, max_tokens=150)
-    adam, cosine = replace(RUN.optimizer, lr=0.02), Schedule("cosine", warmup=0.2)
-    run = replace(RUN, task=task, model=Model("transformer", 32, 1), optimizer=adam, schedule=cosine, steps=150)
+    adam, cosine = replace(RUN.optimizer, lr=0.01), Schedule("cosine", warmup=0.2)
+    run = replace(RUN, task=task, model=Model("transformer", 32, 1), optimizer=adam, schedule=cosine, steps=300)
     training = Training([run], "cpu", threads=1)
     nets = [training.network(0)]
-    training.advance(150)
+    training.advance(300)
     nets.append(training.network(0))
     untrained, trained = bleu(nets, task)
     assert untrained < 10 and trained > 90

@@ -134,9 +134,7 @@ class Transformer(MemberModel):
             q = self._heads(self._read(x, name, f"{name}_in"), 1, before)
             x = self._attend(x, name, hidden, *q, *memory[layer])
             x = self._feed(x, f"decoder{layer}_feed")
-        scale, shift = self._row("scale_output"), self._row("shift_output")
-        words = torch.bmm(torch.addcmul(shift, self._normalize(x), scale), self.embed_target.mT)
-        return words.view(*before.shape, -1)
+        return self._linear_of_norm(x, "output", self.embed_target.mT).view(*before.shape, -1)
 
     def loss(
         self, inputs: Int[Tensor, "member batch token"], labels: Int[Tensor, "member batch position"]
@@ -155,7 +153,8 @@ class Transformer(MemberModel):
     def _embed(self, table: Tensor, tokens: Tensor) -> Float[Tensor, "member row width"]:
         offset = torch.arange(self.members, device=tokens.device).view(-1, 1, 1) * table.shape[1]
         rows = F.embedding(tokens + offset, (table * math.sqrt(self.width)).flatten(0, 1))
-        return self._drop((rows + positions(tokens.shape[-1], self.width, rows.dtype, rows.device)).flatten(1, 2))
+        rows.add_(positions(tokens.shape[-1], self.width, rows.dtype, rows.device))
+        return self._drop(rows.flatten(1, 2))
 
     def _mask(self, hidden: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
         """What is added to scores: so little that no softmax sees it, yet finite, for a sentence of nothing but PAD."""
@@ -174,18 +173,19 @@ class Transformer(MemberModel):
     def _feed(self, x: Tensor, name: str) -> Tensor:
         return self._write(x, self._read(x, name, f"{name}_in").relu_(), name)
 
-    def _normalize(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, (self.width,), eps=LN_EPS)
-
     def _read(self, x: Tensor, norm: str, linear: str) -> Tensor:
-        """Linear(LayerNorm(x)), the scale and shift of the one worked into the weights of the other."""
-        weight = self.get_parameter(f"weight_{linear}")
-        bias = torch.baddbmm(self._row(f"bias_{linear}"), self._row(f"shift_{norm}"), weight)
-        return torch.baddbmm(bias, self._normalize(x), weight * self.get_parameter(f"scale_{norm}").unsqueeze(-1))
+        return self._linear_of_norm(x, norm, self.get_parameter(f"weight_{linear}"), self._row(f"bias_{linear}"))
+
+    def _linear_of_norm(self, x: Tensor, norm: str, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """LayerNorm(x) weight + bias, the normalization's own scale and shift worked into the two: fewer passes."""
+        shift = torch.bmm(self._row(f"shift_{norm}"), weight)
+        normal = F.layer_norm(x, (self.width,), eps=LN_EPS)
+        scale = self.get_parameter(f"scale_{norm}").unsqueeze(-1)
+        return torch.baddbmm(shift if bias is None else shift + bias, normal, weight * scale)
 
     def _write(self, x: Tensor, y: Tensor, name: str) -> Tensor:
         written = torch.baddbmm(self._row(f"bias_{name}_out"), y, self.get_parameter(f"weight_{name}_out"))
-        return x + self._drop(written)
+        return self._drop(written).add_(x)
 
     def _drop(self, x: Tensor) -> Tensor:
         if self._noise is None:

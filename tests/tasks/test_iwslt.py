@@ -287,7 +287,7 @@ def test_bleu_of_a_net_that_learned_the_test_sentences(tiny) -> None:
     [
         (lambda: Iwslt(dropout=1.0), "^dropout=1.0 is not allowed"),
         (lambda: Iwslt(max_tokens=0), "^max_tokens=0 is not allowed"),
-        (lambda: Run(TINY, Model("mlp")), "^model for the task 'iwslt14'='mlp' is unknown"),
+        (lambda: Run(TINY, Model("mlp")), "^model='mlp' is not allowed with task='iwslt14'"),
         (lambda: replace(TINY, test_size=9).arrays(), "test_size=9 are not allowed; the files hold 50 and 8 pairs"),
     ],
 )

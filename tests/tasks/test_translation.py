@@ -83,10 +83,10 @@ def test_a_batch_is_pairs_of_the_seed_and_a_pass_is_all_of_them() -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: Run("translation"), r"^model for the task 'translation'='mlp' is unknown"),
+        (lambda: Run("translation"), r"^model='mlp' is not allowed with task='translation'; use 'transformer'\.$"),
         (
             lambda: Run(TASKS["mnist1d"], Model("transformer", 64)),
-            r"^model for the task 'mnist1d'='transformer' is unknown",
+            r"^model='transformer' is not allowed with task='mnist1d'; use 'mlp' or 'resnet'\.$",
         ),
         (lambda: Model("transformer", norm=False), r"^norm=False is not allowed with model='transformer'"),
         (lambda: replace(RUN, match=Match("start")), r"^match needs weights that feed a normalization"),

@@ -157,7 +157,7 @@ class Transformer(MemberModel):
         return self._drop(rows.flatten(1, 2))
 
     def _mask(self, hidden: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """What is added to scores: so little that no softmax sees it, yet finite, for a sentence of nothing but PAD."""
+        """What is added to scores: so far below 0 that no softmax sees it, yet finite, for a sentence of only PAD."""
         mask = torch.zeros(hidden.shape, dtype=self.embed_source.dtype, device=hidden.device)
         return mask.masked_fill_(hidden, torch.finfo(mask.dtype).min / 2)
 

@@ -3,7 +3,7 @@
 from wdlab.checks import known
 from wdlab.tasks.iwslt import IWSLT, Iwslt
 from wdlab.tasks.task import Task, generator
-from wdlab.tasks.translation import TRANSLATIONS, Translation
+from wdlab.tasks.translation import TRANSLATIONS, Translation, bleu, translate
 from wdlab.tasks.vision import TASKS, Batches, Vision, evaluate, of_vision
 
 __all__ = [
@@ -15,10 +15,12 @@ __all__ = [
     "Task",
     "Translation",
     "Vision",
+    "bleu",
     "evaluate",
     "generator",
     "of_vision",
     "task",
+    "translate",
 ]
 
 

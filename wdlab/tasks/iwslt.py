@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from wdlab import data
-from wdlab.checks import known, number, whole
+from wdlab.checks import number, whole
 from wdlab.data.iwslt import Corpus, iwslt14, lengths
 from wdlab.models import MemberModel, Transformer
 from wdlab.tasks.decoding import beam_search
-from wdlab.tasks.task import Order, Task
+from wdlab.tasks.task import Order, Task, only
 from wdlab.tasks.translation import EVALUATION_BATCH, corpus_bleu, evaluate
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Iwslt(Task):
 
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that does not translate."""
-        known(f"model for the task {self.name!r}", model.name, ("transformer",))
+        only(self, model, ("transformer",))
 
     def settings(self) -> dict[str, object]:
         """Return what a table says of this task."""

@@ -60,6 +60,11 @@ class Task(ABC):
         """Steps of a run of the task's own length."""
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages, besides torch and mnist1d, whose versions decide what the examples are."""
+        return ()
+
+    @property
     def one_seed(self) -> bool:
         """Whether only runs of one seed can be members of one batch, for the shapes of batches are the seed's own."""
         return False
@@ -100,6 +105,13 @@ def generator(seed: int, stream: str) -> torch.Generator:
     """
     digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def only(task: Task, model: Model, names: Sequence[str]) -> None:
+    """Raise ValueError when `model` is none of those called `names`, which alone can learn `task`."""
+    if model.name not in names:
+        allowed = " or ".join(map(repr, names))
+        raise ValueError(f"model={model.name!r} is not allowed with task={task.name!r}; use {allowed}.")
 
 
 class Order:

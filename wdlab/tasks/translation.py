@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wdlab import data
-from wdlab.checks import known, whole
+from wdlab.checks import whole
 from wdlab.data.number_words import ENGLISH, GERMAN
 from wdlab.models import MemberModel, Transformer
 from wdlab.models.transformer import PAD
 from wdlab.tasks.decoding import greedy
-from wdlab.tasks.task import Order, Task
+from wdlab.tasks.task import Order, Task, only
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -59,9 +59,14 @@ class Translation(Task):
         """Steps of a run of the task's own length."""
         return self.epochs * self.epoch
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What spells the numbers."""
+        return ("num2words",)
+
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that does not translate."""
-        known(f"model for the task {self.name!r}", model.name, ("transformer",))
+        only(self, model, ("transformer",))
 
     def settings(self) -> dict[str, object]:
         """Return what a table says of this task."""

@@ -17,7 +17,7 @@ from wdlab.data.fashion import SIZES
 from wdlab.data.mnist_1d import CHUNK
 from wdlab.models import MLP, MemberModel, ResNet, cross_entropy
 from wdlab.tasks.augment import KINDS, draw, move_images, move_signals
-from wdlab.tasks.task import Order, Task, copied, generator
+from wdlab.tasks.task import Order, Task, copied, generator, only
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -117,7 +117,7 @@ class Vision(Task):
 
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that does not classify, or one whose inputs `augment` could not move."""
-        known(f"model for the task {self.name!r}", model.name, ("mlp", "resnet"))
+        only(self, model, ("mlp", "resnet"))
         if self.augment and self.source != "mnist1d" and model.name != "resnet":
             raise ValueError(
                 f"model={model.name!r} is not allowed with augment={self.augment!r}, which moves images; use 'resnet'."

@@ -2,47 +2,69 @@
 
     python benchmarks/run.py [--device cpu] [--runs 48] [--width 100] [--steps 62] [--repeats 5] [--json FILE]
     python benchmarks/run.py --net signals --runs 4 --width 8 --threads 1     (or --net images: the residual networks)
+    python benchmarks/run.py --net translation --runs 8 --width 64
 
-The plain loop is what a good engineer writes for one network: torch.nn modules, torch.optim.SGD, data on the device,
-channels last for images, one network after another. Both sides train the same runs from the same weights on the same
-batches; their final training losses are compared before any time is believed. The two sides take turns, after one
-warm-up each, with one and with two threads; each side's better thread count is quoted. Ratios are of medians, with the
-smallest and largest.
+The plain loop is what a good engineer writes for one network: torch.nn modules, torch.optim's optimizers, data on the
+device, channels last for images, one network after another. Both sides train the same runs from the same weights on
+the same batches; their final training losses are compared before any time is believed. The two sides take turns, after
+one warm-up each, with one and with two threads; each side's better thread count is quoted. Ratios are of medians, with
+the smallest and largest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wdlab import Decay, Model, Run, Timing, Training, sweep
-from wdlab.models import MLP, MemberModel, ResNet
+from wdlab import Decay, Model, Optimizer, Run, Schedule, Timing, Training, sweep
+from wdlab.models import MLP, MemberModel, ResNet, Transformer
+from wdlab.models.transformer import PAD, START, positions
 from wdlab.store import Store
-from wdlab.tasks import TASKS, Batches
+from wdlab.tasks import TASKS, TRANSLATIONS
 from wdlab.train import pick_device
 
 TIMINGS = (Timing.never(), Timing.always(), Timing.first(0.1), Timing.first(0.25), Timing.first(0.5), Timing.after(0.5))
 
 
 def chosen_runs(net: str, count: int, width: int, steps: int) -> list[Run]:
-    """The runs of both sides: six timings, as many seeds as it takes, tested once at the end."""
+    """The runs of both sides: six timings, as many seeds as it takes, tested once at the end.
+
+    Translation is trained by Adam, under l2 and decoupled decay by turns.
+    """
+    if net == "translation":
+        return [translator(width, steps, seed, coupling) for seed in range(count) for coupling in ("l2", "decoupled")][
+            :count
+        ]
     settings = [(seed, timing) for seed in range(-(-count // 6)) for timing in TIMINGS][:count]
     task, model = TASKS["fashion" if net == "images" else "mnist1d"], Model("mlp" if net == "mlp" else "resnet", width)
     return [Run(task, model, decay=Decay(0.01, t), seed=s, steps=steps, evaluations=1) for s, t in settings]
 
 
+def translator(width: int, steps: int, seed: int, coupling: str) -> Run:
+    """A run of translation with the settings of the course; the plain loop tests nothing, so we test on little."""
+    task = replace(TRANSLATIONS["translation"], test_size=20)
+    adam, climb = Optimizer("adam", 0.003, betas=(0.9, 0.98)), Schedule("cosine", warmup=1 / 6)
+    decay = Decay(0.1 if coupling == "decoupled" else 1e-4, coupling=coupling)
+    return Run(task, Model("transformer", width, 2), adam, climb, decay, seed, steps, evaluations=1)
+
+
 def network(model: MemberModel, member: int) -> nn.Module:
     """One member of `model` as a network of torch.nn modules."""
+    if isinstance(model, Transformer):
+        return PlainTransformer(model, member)
     if isinstance(model, ResNet):
         net = PlainResNet(model, member)
         return net.to(memory_format=torch.channels_last) if model.spatial == 2 else net
@@ -76,6 +98,70 @@ class PlainResNet(nn.Module):
         return self.head(x.flatten(2).mean(-1))
 
 
+class PlainTransformer(nn.Module):
+    """One member of a Transformer, of torch.nn.Transformer and two embeddings."""
+
+    def __init__(self, model: Transformer, member: int, longest: int = 64) -> None:
+        super().__init__()
+        self.width = model.width
+        own = {name: p.data[member].clone() for name, p in model.named_parameters()}
+        self.source = nn.Embedding.from_pretrained(own["embed_source"], freeze=False, padding_idx=PAD)
+        self.target = nn.Embedding.from_pretrained(own["embed_target"], freeze=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about nested tensors, which need post-norm
+            self.layers = nn.Transformer(
+                model.width,
+                model.heads,
+                model.depth,
+                model.depth,
+                2 * model.width,
+                0.0,
+                batch_first=True,
+                norm_first=True,
+            )
+        self.register_buffer("positions", positions(longest, model.width, torch.float32, torch.device("cpu")).clone())
+        self.register_buffer("future", torch.full((longest, longest), -math.inf).triu(1))
+        self._fill(own)
+
+    @torch.no_grad()
+    def _fill(self, own: dict[str, Tensor]) -> None:
+        encoder, decoder = self.layers.encoder, self.layers.decoder
+        layers: dict[str, nn.Module] = {"memory": encoder.norm, "output": decoder.norm}
+        for side, stack in (("encoder", encoder), ("decoder", decoder)):
+            for number, layer in enumerate(stack.layers):
+                name, last = f"{side}{number}", layer.norm2 if side == "encoder" else layer.norm3
+                layers |= {f"{name}_self": layer.norm1, f"{name}_feed": last}
+                layers |= {f"{name}_self_out": layer.self_attn.out_proj}
+                layers |= {f"{name}_feed_in": layer.linear1, f"{name}_feed_out": layer.linear2}
+                layer.self_attn.in_proj_weight.copy_(own[f"weight_{name}_self_in"].T)
+        for number, layer in enumerate(decoder.layers):
+            name, pair = f"decoder{number}_cross", slice(2 * number * self.width, 2 * (number + 1) * self.width)
+            layers |= {name: layer.norm2, f"{name}_out": layer.multihead_attn.out_proj}
+            both = torch.cat([own[f"weight_{name}_in"], own["weight_memory"][:, pair]], 1)
+            layer.multihead_attn.in_proj_weight.copy_(both.T)
+        for name, layer in layers.items():  # biases begin at 0 on both sides
+            if isinstance(layer, nn.Linear):
+                layer.weight.copy_(own[f"weight_{name}"].T)
+                layer.bias.zero_()
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        before = F.pad(target[:, :-1], (1, 0), value=START)
+        x, y = (
+            table(tokens) * math.sqrt(self.width) + self.positions[: tokens.shape[1]]
+            for table, tokens in ((self.source, source), (self.target, before))
+        )
+        length, pad = before.shape[1], torch.zeros_like(x[..., 0]).masked_fill(source == PAD, -math.inf)
+        y = self.layers(
+            x,
+            y,
+            tgt_mask=self.future[:length, :length],
+            src_key_padding_mask=pad,
+            memory_key_padding_mask=pad,
+            tgt_is_causal=True,
+        )
+        return y @ self.target.weight.T
+
+
 def perceptron(model: MLP, member: int) -> nn.Sequential:
     """One member of an MLP as torch.nn modules."""
     layers: list[nn.Module] = []
@@ -96,14 +182,12 @@ def plain(runs: list[Run], nets: list[nn.Module], inputs: Tensor, labels: Tensor
 
 def plain_run(run: Run, net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """The training loop everybody knows, with the toggle of weight decay in it."""
-    matrices = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim == 1]
-    optimizer = torch.optim.SGD([{"params": matrices}, {"params": others}], lr=run.optimizer.lr, momentum=0.9)
+    optimizer = plain_optimizer(run, net)
     on, rates = run.decay.timing.table(run.steps).tolist(), run.schedule.table(run.steps).tolist()
-    batches, total = Batches(run.task, [run.seed], len(labels)), torch.zeros((), device=inputs.device)
+    batches, total = run.task.batches([run.seed], len(labels)), torch.zeros((), device=inputs.device)
     for step in range(run.steps):
         batch = batches.indices(step)[0].to(inputs.device)
-        loss = F.cross_entropy(net(inputs[batch]), labels[batch])
+        loss = plain_loss(net, inputs[batch], labels[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.param_groups[0]["weight_decay"] = run.decay.strength * on[step]
@@ -112,6 +196,23 @@ def plain_run(run: Run, net: nn.Module, inputs: Tensor, labels: Tensor) -> float
         optimizer.step()
         total += loss.detach()
     return float(total) / run.steps
+
+
+def plain_optimizer(run: Run, net: nn.Module) -> torch.optim.Optimizer:
+    """The fastest that torch has here, with weight decay on matrices and kernels only."""
+    groups = [{"params": [p for p in net.parameters() if p.ndim > 1]}]
+    groups += [{"params": [p for p in net.parameters() if p.ndim == 1], "weight_decay": 0.0}]
+    if run.optimizer.name == "sgd":
+        return torch.optim.SGD(groups, lr=run.optimizer.lr, momentum=0.9)
+    kind = torch.optim.AdamW if run.decay.coupling == "decoupled" else torch.optim.Adam
+    return kind(groups, lr=run.optimizer.lr, betas=run.optimizer.betas, eps=run.optimizer.eps, fused=True)
+
+
+def plain_loss(net: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy, of examples or of words."""
+    if isinstance(net, PlainTransformer):
+        return F.cross_entropy(net(inputs, labels).flatten(0, 1), labels.flatten(), ignore_index=PAD)
+    return F.cross_entropy(net(inputs), labels)
 
 
 def together(runs: list[Run], device: str) -> tuple[list[float], float]:
@@ -224,7 +325,7 @@ def main() -> None:
     """Read the options, measure, and write the JSON if asked to."""
     parser = argparse.ArgumentParser(description="Members against a plain loop over the same runs.")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--net", choices=["mlp", "signals", "images"], default="mlp")
+    parser.add_argument("--net", choices=["mlp", "signals", "images", "translation"], default="mlp")
     parser.add_argument("--runs", type=int, default=48)
     parser.add_argument("--width", type=int, default=100)
     parser.add_argument("--steps", type=int, default=62)

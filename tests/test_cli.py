@@ -74,7 +74,7 @@ def test_run_prints_one_row_a_seed(capsys) -> None:
 def test_list_names_claims_couplings_tasks_and_scales(capsys) -> None:
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    assert all(word in out for word in ("early-beats-never", "decoupled", "mnist1d", "paper"))
+    assert all(word in out for word in ("early-beats-never", "decoupled", "mnist1d", "translation", "paper"))
 
 
 def test_cache_tells_and_clears(tmp_path, monkeypatch, capsys) -> None:

@@ -86,7 +86,7 @@ def _add_reproduce(parser: argparse.ArgumentParser) -> None:
 def _list(_: argparse.Namespace) -> int:
     from wdlab.claims import CLAIMS, SCALES
     from wdlab.decay import COUPLINGS
-    from wdlab.tasks import TASKS
+    from wdlab.tasks import IWSLT, TASKS, TRANSLATIONS
 
     print("claims")
     for claim in CLAIMS.values():
@@ -94,7 +94,7 @@ def _list(_: argparse.Namespace) -> int:
     print("couplings")
     for name, coupling in COUPLINGS.items():
         print(f"  {name}: {coupling.says}")
-    print(f"tasks\n  {', '.join(TASKS)}\nscales\n  {', '.join(SCALES)}")
+    print(f"tasks\n  {', '.join([*TASKS, *TRANSLATIONS, IWSLT.name])}\nscales\n  {', '.join(SCALES)}")
     return 0
 
 

@@ -11,15 +11,16 @@ import torch
 from wdlab.checks import known, number, whole
 from wdlab.decay import Decay
 from wdlab.decay.coupling import COUPLINGS
-from wdlab.tasks import TASKS, Vision
+from wdlab.models.transformer import HEADS
+from wdlab.tasks import TASKS, Task, task
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-MODELS = ("mlp", "resnet")
+MODELS = ("mlp", "resnet", "transformer")
 OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("constant", "exponential", "cosine")
+SCHEDULES = ("constant", "exponential", "cosine", "inverse_sqrt")
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,14 @@ class Model:
         whole("blocks", self.blocks, 1)
         whole("width", self.width, 1)
         whole("depth", self.depth, 1)
-        if self.name == "resnet" and not self.norm:
+        if self.name != "mlp" and not self.norm:
             raise ValueError(
-                "norm=False is not allowed with model='resnet'; use model='mlp' for a net without BatchNorm."
+                f"norm=False is not allowed with model={self.name!r}; use model='mlp' for a net without BatchNorm."
+            )
+        if self.name == "transformer" and self.width % (2 * HEADS):
+            raise ValueError(
+                f"width={self.width} is not allowed with model='transformer', which has {HEADS} heads; give a "
+                f"multiple of {2 * HEADS}."
             )
 
 
@@ -74,7 +80,8 @@ class Schedule:
     """How the learning rate moves: constant, or down to `final` times its start, exponentially or along a cosine.
 
     lr_t / lr_0 = final^(t/T) (exponential) or final + (1 - final)(1 + cos(pi t/T))/2 (cosine), t = 0 ... T-1. The first
-    `warmup` fraction of the run climbs linearly.
+    `warmup` fraction of the run climbs linearly. "inverse_sqrt" knows no end: sqrt(c/(t + 1)) after the c steps of its
+    climb (Vaswani et al. 2017).
     """
 
     name: str = "exponential"
@@ -94,13 +101,15 @@ class Schedule:
         whole("steps", steps, 1)
         step = torch.arange(steps, dtype=torch.float64)
         done = step / steps
+        climb = self.warmup * steps
         if self.name == "constant":
             table = torch.ones_like(done)
+        elif self.name == "inverse_sqrt":
+            table = (max(climb, 1.0) / (step + 1)).sqrt().clamp(max=1.0)
         elif self.name == "exponential":
             table = self.final**done
         else:
             table = self.final + (1 - self.final) * (1 + torch.cos(math.pi * done)) / 2
-        climb = self.warmup * steps
         return table * (((step + 1) / climb).clamp(max=1.0) if climb >= 1 else 1.0)
 
 
@@ -151,7 +160,7 @@ class Run:
     and start from the same weights when their models agree. Raises ValueError for anything that is not allowed.
     """
 
-    task: Vision = field(default_factory=lambda: TASKS["mnist1d"])
+    task: Task = field(default_factory=lambda: TASKS["mnist1d"])
     model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
@@ -163,7 +172,7 @@ class Run:
 
     def __post_init__(self) -> None:
         if isinstance(self.task, str):
-            _keep(self, task=TASKS[known("task", self.task, TASKS)])
+            _keep(self, task=task(self.task))
         for name, kind in _PARTS.items():
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name}={getattr(self, name)!r} is not allowed; give a wdlab.{kind.__name__}.")
@@ -172,11 +181,7 @@ class Run:
             _keep(self, steps=self.task.steps)
         whole("steps", self.steps, 1)
         whole("evaluations", self.evaluations, 1)
-        if self.task.augment and self.task.source != "mnist1d" and self.model.name != "resnet":
-            raise ValueError(
-                f"model={self.model.name!r} is not allowed with augment={self.task.augment!r}, which moves images; use "
-                "'resnet'."
-            )
+        self.task.check(self.model)
         self._check_match()
         if self.optimizer.name == "sgd" and not _reaches_sgd(self.decay.coupling):
             raise ValueError(
@@ -185,7 +190,7 @@ class Run:
             )
 
     def _check_match(self) -> None:
-        if self.match != Match() and not self.model.norm:
+        if self.match != Match() and (not self.model.norm or self.model.name == "transformer"):
             raise ValueError("match needs weights that feed a normalization; use a Model with norm=True.")
         for leader in self.match.leaders:
             if (leader.scaling, leader.mask) != (self.decay.scaling, self.decay.mask):
@@ -200,7 +205,7 @@ class Run:
 
 
 _PARTS = {
-    "task": Vision,
+    "task": Task,
     "model": Model,
     "optimizer": Optimizer,
     "schedule": Schedule,

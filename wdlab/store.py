@@ -73,7 +73,7 @@ class Store:
 
     def path(self, run: Run) -> Path:
         """Return where `run` is, or would be, kept."""
-        made_by = {name: version(name) for name in ("torch", "mnist1d")}
+        made_by = {name: version(name) for name in ("torch", "mnist1d", *run.task.packages)}
         told = {"run": describe(run), "device": self.device, "source": source_digest(), **made_by}
         key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"

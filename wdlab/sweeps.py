@@ -22,14 +22,13 @@ from wdlab.checks import whole
 from wdlab.progress import progress
 from wdlab.run import Run
 from wdlab.store import Store
-from wdlab.tasks.vision import CLASSES
 from wdlab.train import History, Training, group_key, pick_device
 
 logger = logging.getLogger(__name__)
 
-MEMBERS = {"mlp": 12, "resnet": 4}
+MEMBERS = {"mlp": 12, "resnet": 4, "transformer": 4}
 """Members that train together on a CPU: enough to fill matrix products and vectors, few enough to stay in cache."""
-GPU_MEMBERS = {"mlp": 64, "resnet": 8}  # a member of ResNet-18 keeps about 1 GB of activations
+GPU_MEMBERS = {"mlp": 64, "resnet": 8, "transformer": 32}  # a member of ResNet-18 keeps about 1 GB of activations
 SMALL = 10_000  # member steps below which starting worker processes costs more than it saves
 
 
@@ -71,11 +70,7 @@ class Results:
 def settings(run: Run) -> dict[str, object]:
     """Return the settings of `run` as one flat row."""
     return {
-        "task": run.task.name,
-        "train_size": run.task.train_size,
-        "label_noise": run.task.label_noise,
-        "classes": run.task.classes or CLASSES,
-        "augment": " ".join(run.task.augment),
+        **run.task.settings(),
         "model": run.model.name,
         "width": run.model.width,
         "depth": run.model.depth,

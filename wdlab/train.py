@@ -21,7 +21,7 @@ from wdlab.matching import Matching
 from wdlab.measures import effective_lr, rotation, weight_norm
 from wdlab.models import flatten
 from wdlab.run import Match, Run
-from wdlab.tasks import Batches, evaluate, generator
+from wdlab.tasks import generator
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -73,8 +73,9 @@ def pick_device(device: str) -> torch.device:
 def group_key(run: Run) -> Run:
     """Return what runs must share to train as members of one batch; all else may differ between them."""
     optimizer = replace(run.optimizer, lr=1.0, momentum=0.0, betas=(0.0, 0.0), eps=1.0)
+    seed = run.seed if run.task.one_seed else 0
     decay = Decay(coupling="decoupled", scaling=run.decay.scaling, mask=run.decay.mask)  # allowed with every scaling
-    return replace(run, optimizer=optimizer, schedule=type(run.schedule)(), decay=decay, match=Match(), seed=0)
+    return replace(run, optimizer=optimizer, schedule=type(run.schedule)(), decay=decay, match=Match(), seed=seed)
 
 
 class Training:
@@ -126,10 +127,10 @@ class Training:
     def _load_data(self) -> None:
         arrays = self.task.arrays()
         inputs = self.task.shape_inputs(arrays.inputs, self.spec)
-        self.inputs = inputs.to(self.device, self.dtype)
+        self.inputs = inputs.to(self.device, self.dtype if inputs.is_floating_point() else inputs.dtype)
         self.labels = arrays.labels.to(self.device)
         self.seeds = sorted({run.seed for run in self._members})
-        self.batches = Batches(self.task, self.seeds, len(arrays.labels), self.device)
+        self.batches = self.task.batches(self.seeds, len(arrays), self.device)
         self.train_labels = self.batches.labels(self.labels)
         self._seed_of_member = torch.tensor([self.seeds.index(run.seed) for run in self._members], device=self.device)
 
@@ -209,9 +210,8 @@ class Training:
         return self.step >= self.steps
 
     def _next_batch(self) -> tuple[Tensor, Tensor]:
-        chosen = self.batches.indices(self.step)
         # One gather a seed, shared by its members.
-        inputs, labels = self.batches.augment(self.inputs[chosen]), self.train_labels.gather(1, chosen)
+        inputs, labels = self.batches.take(self.step, self.inputs, self.train_labels)
         return inputs[self._seed_of_member], labels[self._seed_of_member]
 
     def _notice_divergence(self, loss: Float[Tensor, " member"]) -> None:
@@ -276,7 +276,7 @@ class Training:
         """Append one row [curve, member] of measurements; the numbers stay on the device until they are read."""
         at = min(self.step, self.steps - 1)
         parameters = dict(self.model.named_parameters())
-        tested = evaluate(self.model, self.inputs[: self.task.test_size], self.labels[: self.task.test_size])
+        tested = self.task.evaluate(self.model, self.inputs[: self.task.test_size], self.labels[: self.task.test_size])
         self._notice_divergence(tested["test_loss"])
         with torch.no_grad():
             matrices = [p for p in parameters.values() if p.ndim > 2]

@@ -7,7 +7,7 @@ import torch
 
 from wdlab import TASKS, Decay, Model, Run, Timing, Training, Vision
 from wdlab.data import mnist1d
-from wdlab.tasks import Batches, generator, vision
+from wdlab.tasks import Batches, evaluate, generator, vision
 from wdlab.tasks.augment import NOISE, REACH, SCALE, draw, move_signals
 from wdlab.train import group_key
 
@@ -82,7 +82,7 @@ def test_a_noisy_member_equals_the_same_run_alone() -> None:
 
 def test_noise_is_trained_on_and_never_tested_on(monkeypatch) -> None:
     seen = []
-    monkeypatch.setattr("wdlab.train.evaluate", lambda model, x, y: seen.append((x, y)) or vision.evaluate(model, x, y))
+    monkeypatch.setattr("wdlab.tasks.vision.evaluate", lambda model, x, y: seen.append((x, y)) or evaluate(model, x, y))
     clean, noisy = (Training([run(replace(TASK, label_noise=noise))]) for noise in (0.0, 1.0))
     true = TASK.arrays().labels[: TASK.test_size]
     assert len(seen) == 2 and all(torch.equal(answers, true) for _, answers in seen)

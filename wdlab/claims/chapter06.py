@@ -13,7 +13,7 @@ from wdlab.claims.claim import Claim, Measure, Setting
 from wdlab.decay import Decay
 from wdlab.measures.growth import Growth, record
 from wdlab.run import Model, Run
-from wdlab.tasks import TASKS
+from wdlab.tasks import TASKS, of_vision
 from wdlab.train import Training, watch
 
 OURS = (
@@ -61,7 +61,7 @@ def growing_images(scale: str) -> Run:
 
 def of(run: Run, **dials: Any) -> Run:
     """Return `run` on other data: `dials` are fields of its task, such as label_noise or train_size."""
-    return replace(run, task=replace(run.task, **dials))
+    return replace(run, task=replace(of_vision(run.task), **dials))
 
 
 def fresh(run: Run, scale: str) -> Run:
@@ -70,8 +70,9 @@ def fresh(run: Run, scale: str) -> Run:
     Images are limited to those there are, and signals at ci scale to those that need not be made: there examples come
     back, but seldom.
     """
-    wanted = run.steps * run.task.batch_size
-    most = MOST.get(run.task.source, 8000 if scale == "ci" else wanted)
+    task = of_vision(run.task)
+    wanted = run.steps * task.batch_size
+    most = MOST.get(task.source, 8000 if scale == "ci" else wanted)
     return of(run, train_size=min(wanted, most))
 
 

@@ -1,6 +1,6 @@
 """Data sets: each a function that returns `Arrays`, checked by a checksum and offline by default."""
 
-from wdlab.data.arrays import Arrays
+from wdlab.data.arrays import Arrays, Pairs
 from wdlab.data.cache import (
     DamagedFileError,
     cache_dir,
@@ -12,10 +12,12 @@ from wdlab.data.cache import (
 from wdlab.data.cifar import cifar10, cifar100
 from wdlab.data.fashion import fashion_mnist
 from wdlab.data.mnist_1d import mnist1d, mnist1d_chunks
+from wdlab.data.number_words import number_words
 
 __all__ = [
     "Arrays",
     "DamagedFileError",
+    "Pairs",
     "cache_dir",
     "cached_tensors",
     "cifar10",
@@ -23,6 +25,7 @@ __all__ = [
     "fashion_mnist",
     "mnist1d",
     "mnist1d_chunks",
+    "number_words",
     "read_tensors",
     "replacing",
     "write_tensors",

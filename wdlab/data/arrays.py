@@ -46,6 +46,29 @@ class Arrays:
         return len(self.labels)
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Sentences with their translations, as tokens.
+
+    Shapes: inputs int64 [n, source token] and labels int64 [n, target token], filled up with the token 0. Raises
+    ValueError when they do not fit together.
+    """
+
+    inputs: Int64[Tensor, "example token"]
+    labels: Int64[Tensor, "example token"]
+
+    def __post_init__(self) -> None:
+        for name, tensor in (("inputs", self.inputs), ("labels", self.labels)):
+            if tensor.dtype != torch.int64 or tensor.ndim != 2 or len(tensor) != len(self.inputs):
+                raise ValueError(
+                    f"{name} has dtype {tensor.dtype} and shape {list(tensor.shape)}; needed is int64 and a row for "
+                    f"each of the {len(self.inputs)} sentences."
+                )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
 def from_records(
     data: bytes, label_bytes: int, shape: tuple[int, int, int]
 ) -> tuple[UInt8[Tensor, "example channel height width"], Int64[Tensor, " example"]]:

@@ -15,6 +15,7 @@ from wdlab.figures.style import COLOURS, FAINT, INK, looks, name, panels
 from wdlab.measures.growth import Growth
 from wdlab.stats import interval
 from wdlab.sweeps import Results
+from wdlab.tasks import of_vision
 
 KIND_TITLES = {"weight_norm": "Weight norm", "train_loss": "Training loss (nats)", "test_accuracy": "Test accuracy"}
 SMOOTH = 20  # steps that a drawn gradient is the mean of: one batch's own says little
@@ -43,7 +44,7 @@ def noise_map(results: Mapping[str, Results]) -> Drawn:
 
 def set_sizes(results: Results) -> Drawn:
     """Draw final weight norm and test accuracy against the size of the training set, a line for each label noise."""
-    table = results.table.assign(noise=[f"label noise {run.task.label_noise:g}" for run in results.runs])
+    table = results.table.assign(noise=[f"label noise {of_vision(run.task).label_noise:g}" for run in results.runs])
     figure, axes = panels(2, width=4.8, height=3.4)
     rows = []
     for panel, metric in zip(axes, ("weight_norm", "test_accuracy"), strict=True):

@@ -32,7 +32,7 @@ from wdlab.lab.curves import PANELS, TITLES, Curves, Trial, in_words
 from wdlab.lab.dials import SCHEDULES, TIMINGS, Dials
 from wdlab.lab.worker import Worker
 from wdlab.run import Model
-from wdlab.tasks import TASKS, Vision
+from wdlab.tasks import TASKS, Vision, of_vision
 from wdlab.train import History, pick_device
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class Lab:
             for slider, value in ((self.weight_decay, self._dials.weight_decay), (self.lr, self._dials.lr)):
                 _reach(slider, value)
             self.schedule.value = self._dials.schedule
-            self._set_data_widgets(self._planned.run.task)
+            self._set_data_widgets(of_vision(self._planned.run.task))
         finally:
             self._following = False
 

@@ -50,6 +50,12 @@ class MemberModel(nn.Module):
         """Return how many inputs one output of the layer of parameter `name` sums over."""
         raise NotImplementedError
 
+    def loss(
+        self, inputs: Float[Tensor, "member batch ..."], labels: Int[Tensor, "member batch ..."]
+    ) -> Float[Tensor, " member"]:
+        """Return each member's mean loss over its batch in nats, as autograd can follow it: the cross-entropy."""
+        return cross_entropy(self(inputs), labels)
+
     def loss_and_gradient(
         self, inputs: Float[Tensor, "member batch ..."], labels: Int[Tensor, "member batch"]
     ) -> Float[Tensor, " member"]:
@@ -59,7 +65,7 @@ class MemberModel(nn.Module):
         an average would divide every gradient by the member count and so change Adam's eps and the weight of l2.
         """
         parameters = list(self.parameters())
-        loss = cross_entropy(self(inputs), labels)
+        loss = self.loss(inputs, labels)
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss.sum(), parameters), strict=True):
             assert parameter.grad is not None, "a gradient buffer is missing; call wdlab.models.flatten first"
             parameter.grad.copy_(gradient)

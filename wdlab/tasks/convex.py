@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wdlab.checks import known, number, whole
 from wdlab.decay import AdamBuffers, Decay, Rates, Timing, adam_, coupling, rates, scale, second_moment_, sgd_
-from wdlab.tasks.vision import generator
+from wdlab.tasks.task import generator
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from wdlab.data.fashion import SIZES
 from wdlab.data.mnist_1d import CHUNK
 from wdlab.models import MLP, MemberModel, ResNet, cross_entropy
 from wdlab.tasks.augment import KINDS, draw, move_images, move_signals
+from wdlab.tasks.task import Order, Task, copied, generator, only
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -31,7 +31,7 @@ EVALUATION_BATCH = 250  # examples a member is tested on at a time: little memor
 
 
 @dataclass(frozen=True)
-class Vision:
+class Vision(Task):
     """A classification task: `train_size` examples drawn by the run's seed from `source`, `test_size` fixed ones.
 
     The test examples are the first of the source and the same for every seed; training examples are drawn from the
@@ -115,12 +115,47 @@ class Vision:
         spatial = 1 if len(shape) == 1 else len(shape) - 1
         return ResNet(members, channels, model.width, model.depth, arrays.classes, spatial, model.blocks)
 
+    def check(self, model: Model) -> None:
+        """Raise ValueError for a model that does not classify, or one whose inputs `augment` could not move."""
+        only(self, model, ("mlp", "resnet"))
+        if self.augment and self.source != "mnist1d" and model.name != "resnet":
+            raise ValueError(
+                f"model={model.name!r} is not allowed with augment={self.augment!r}, which moves images; use 'resnet'."
+            )
+
+    def settings(self) -> dict[str, object]:
+        """Return what a table says of this task."""
+        return {
+            "task": self.name,
+            "train_size": self.train_size,
+            "label_noise": self.label_noise,
+            "classes": self.classes or CLASSES,
+            "augment": " ".join(self.augment),
+        }
+
+    def batches(self, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> Batches:
+        """Return the training batches of several seeds in step."""
+        return Batches(self, seeds, examples, device)
+
+    def evaluate(
+        self, model: MemberModel, inputs: Float[Tensor, "example ..."], labels: Int[Tensor, " example"]
+    ) -> dict[str, Float[Tensor, " member"]]:
+        """Return each member's test loss and test error, see `evaluate`."""
+        return evaluate(model, inputs, labels)
+
     def shape_inputs(self, inputs: Tensor, model: Model) -> Tensor:
         """Return inputs [..., example] in the shape `model` reads: flat for an MLP, with channels for a ResNet."""
         lead = inputs.shape[: inputs.ndim - (1 if self.source == "mnist1d" else 3)]
         if model.name == "mlp":
             return inputs.reshape(*lead, -1)
         return inputs.unsqueeze(-2) if self.source == "mnist1d" else inputs
+
+
+def of_vision(task: Task) -> Vision:
+    """Return `task` if it is one of vision; raises ValueError for another, which has none of its dials."""
+    if isinstance(task, Vision):
+        return task
+    raise ValueError(f"task={task.name!r} is not allowed here; give a wdlab.Vision, such as 'mnist1d'.")
 
 
 def _kinds(augment: object, source: str) -> tuple[str, ...]:
@@ -147,55 +182,21 @@ def _source(source: str, image_size: int) -> data.Arrays:
     return data.Arrays(inputs, labels, train.classes)  # the official test set is the fixed part, as everywhere
 
 
-def generator(seed: int, stream: str) -> torch.Generator:
-    """Return the generator of one `stream` of random numbers ("init", "order", ...) of a run's seed.
-
-    Streams are independent of one another, so that drawing more from one never shifts another.
-    """
-    digest = hashlib.sha256(f"{seed}/{stream}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-class Batches:
-    """The training batches of several seeds in step: one gather serves all members of a seed.
-
-    `indices(step)` -> [seed, batch]; every pass over the training set has a fresh order from the seed's generator.
-    `labels(true)` -> [seed, example]: the labels each seed learns from, some of them noise if the task says so.
-    Passes are drawn in turn and never again, so a copy of this object goes on exactly where the original was.
-    """
+class Batches(Order):
+    """The batches of a vision task: as `Order`, with labels that may be noise and examples changed at random."""
 
     def __init__(self, task: Vision, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> None:
-        self.task, self.device = task, device
-        self.seeds, self.classes, self.features = tuple(seeds), task.classes or CLASSES, SIGNAL
-        pool = examples - task.test_size
-        self.sets = [
-            torch.randperm(pool, generator=generator(seed, "training set"))[: task.train_size] + task.test_size
-            for seed in seeds
-        ]
-        self.orders = [generator(seed, "order") for seed in seeds]
+        super().__init__(task, task.batch_size, seeds, examples, device)
+        self.task, self.classes, self.features = task, task.classes or CLASSES, SIGNAL
         self.moves = [generator(seed, "augment") for seed in seeds]
-        self.epoch = -1
-        self.order = torch.empty(0, dtype=torch.int64)
         self.drawn = torch.empty(0)
-        self.batch = slice(0)
-
-    def indices(self, step: int) -> Int[Tensor, "seed batch"]:
-        """Return the examples of batch `step` of every seed; steps must come in order."""
-        epoch, within = divmod(step, self.task.epoch)
-        while self.epoch < epoch:
-            self._shuffle()
-        self.batch = slice(within * self.task.batch_size, (within + 1) * self.task.batch_size)
-        return self.order[:, self.batch]
 
     def _shuffle(self) -> None:
-        size = self.task.train_size
-        pairs = zip(self.sets, self.orders, strict=True)
-        order = torch.stack([chosen[torch.randperm(size, generator=order)] for chosen, order in pairs])
-        self.order = order.to(self.device)  # once a pass: a copy at every step would make a GPU wait
+        super()._shuffle()
         if self.task.augment:
+            size = self.task.train_size
             passes = [draw(self.task.source, size, self.features, move) for move in self.moves]
             self.drawn = torch.stack(passes, 1).to(self.device)
-        self.epoch += 1
 
     def labels(self, true: Int[Tensor, " example"]) -> Int[Tensor, "seed example"]:
         """Return the labels that each seed learns from, of which `label_noise` are drawn uniformly from all classes.
@@ -204,11 +205,16 @@ class Batches:
         seed's own.
         """
         if not self.task.label_noise:
-            return true.expand(len(self.seeds), -1)
+            return super().labels(true)
         noise = [generator(seed, "label noise") for seed in self.seeds]
         threshold = torch.stack([torch.rand(len(true), generator=one) for one in noise]).to(true.device)
         drawn = torch.stack([torch.randint(self.classes, (len(true),), generator=one) for one in noise])
         return torch.where(threshold < self.task.label_noise, drawn.to(true.device), true)
+
+    def take(self, step: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return batch `step` of every seed as `Order` does, its inputs changed at random as the task says."""
+        inputs, labels = super().take(step, inputs, labels)
+        return self.augment(inputs), labels
 
     def augment(self, inputs: Float[Tensor, "seed batch ..."]) -> Tensor:
         """Return the inputs of the batch last asked for, changed at random in the ways that the task names."""
@@ -219,10 +225,9 @@ class Batches:
 
     def fork(self) -> Batches:
         """Return a copy with generators of its own, in the same state."""
-        copy = object.__new__(Batches)
-        copy.__dict__.update(self.__dict__)
-        for name in ("orders", "moves"):
-            setattr(copy, name, [torch.Generator().set_state(g.get_state()) for g in getattr(self, name)])
+        copy = super().fork()
+        assert isinstance(copy, Batches)
+        copy.moves = [copied(one) for one in self.moves]
         return copy
 
 

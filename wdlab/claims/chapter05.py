@@ -24,6 +24,7 @@ from wdlab.claims.arms import (
     spread,
 )
 from wdlab.claims.chapter02 import trained_network
+from wdlab.claims.chapter06 import of
 from wdlab.claims.claim import Claim, Measure, Setting
 from wdlab.decay import Timing
 from wdlab.measures import MEASURES, Subject, measure, rescale_, weight_norm
@@ -67,7 +68,7 @@ def fitted(scale: str) -> Run:
 def small_image_resnet(scale: str) -> Run:
     """Return chapter 03's 2-D ResNet, at ci scale on smaller images."""
     run = image_resnet(scale)
-    return replace(run, task=replace(run.task, image_size=7)) if scale == "ci" else run
+    return of(run, image_size=7) if scale == "ci" else run
 
 
 def over_timings(base: Run, seeds: Sequence[int], timings: Sequence[Timing] = tuple(TIMINGS.values())) -> list[Run]:

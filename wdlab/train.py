@@ -259,7 +259,7 @@ class Training:
         Returns lr and lambda times each of the five numbers, as they were at this step.
         """
         diverged = (self.diverged_at >= 0).unsqueeze(1)
-        if self.device.type != "cpu" or diverged.any():  # to read it back costs nothing here, and would stop a GPU
+        if self._may_stand_still():
             for still in (self.gradient, *self._buffers):
                 still.masked_fill_(diverged, 0.0)
         self._keep_of_loss()
@@ -278,6 +278,10 @@ class Training:
         if self._matching is not None and self._matching.copies_norm:
             self._matching.rescale_(self.model, self.diverged_at >= 0)
         return lr, rate
+
+    def _may_stand_still(self) -> bool:
+        """Whether a member has diverged, read on the CPU only: a GPU would stop for it, and fills at little cost."""
+        return self.device.type != "cpu" or bool((self.diverged_at >= 0).any())
 
     def _update_adam(self, lr: Tensor) -> Rates:
         step = self.step + 1

@@ -33,7 +33,8 @@ DIVIDED = ("l2", "first_moment", "adaptive")
 class Descent:
     """What Adam did: `w` after every step, and of each step the parts from the loss and from decay.
 
-    Shapes: w is [setting, seed, scale, step + 1] (it begins with the start), the parts are [setting, seed, scale, step].
+    Shapes: w is [setting, seed, scale, step + 1], for it begins with the start; the parts are [setting, seed, scale,
+    step].
     """
 
     w: Float[Tensor, "setting seed scale step_1"]
@@ -70,7 +71,8 @@ def descend(
     noise = torch.stack(draws, 1).unsqueeze(-1)  # [step, seed, 1]: one story, told at four volumes
     rate, of = _rates(settings), (len(settings), len(seeds), len(scales))
     w = torch.full(of, start, dtype=torch.float64)
-    buffers, of_loss = AdamBuffers(*(torch.zeros_like(w) for _ in range(4))), torch.zeros_like(w)
+    own = 4 if isinstance(rate.own, Tensor) else 2
+    buffers, of_loss = AdamBuffers(*(torch.zeros_like(w) for _ in range(own))), torch.zeros_like(w)
     path, parts = torch.empty(steps + 1, *of, dtype=w.dtype), torch.empty(2, steps, *of, dtype=w.dtype)
     path[0] = w
     for t in range(steps):

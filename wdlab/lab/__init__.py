@@ -5,6 +5,7 @@ from wdlab.lab.fork import Fork
 from wdlab.lab.lab import Lab
 from wdlab.lab.predict import Predictions
 from wdlab.lab.rescale import Rescale
+from wdlab.lab.split import SplitStep
 from wdlab.lab.trajectory import Trajectory
 
-__all__ = ["Dials", "Fork", "Lab", "Predictions", "Rescale", "Trajectory"]
+__all__ = ["Dials", "Fork", "Lab", "Predictions", "Rescale", "SplitStep", "Trajectory"]

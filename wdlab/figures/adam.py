@@ -30,8 +30,8 @@ def split_step(found: Descent, scales: Sequence[float], lr: float, title: str, r
     """
     figure, axes = panels(3, width=3.5, height=3.3)
     figure.set_layout_engine("none")  # a fixed place for everything: quicker to draw, and a live picture never jumps
-    for axis, place in zip(axes, PLACES, strict=True):
-        axis.set_position(place)
+    for axis, where in zip(axes, PLACES, strict=True):
+        axis.set_position(where)
     labels = scale_labels(scales)
     series = {"w": found.w[0, ..., 1:], "objective": found.objective[0].abs() / lr, "decay": found.decay[0].abs() / lr}
     rows, told = [], []

@@ -179,7 +179,7 @@ def _told(found: Descent, setting: Setting) -> tuple[str, bool]:
 
 
 def _lost(path: Tensor) -> int | None:
-    """The first step at which a path [seed, step] is not finite or too far away for any seed, or None where it never is."""
+    """The first step at which a path [seed, step] is not finite or too far away for any seed, or None."""
     far = (~path.isfinite() | (path.abs() > FAR)).any(0).nonzero()
     return int(far[0]) if len(far) else None
 

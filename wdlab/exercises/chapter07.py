@@ -108,7 +108,7 @@ def _adam(
 def _rule_cases() -> list[Case]:
     couplings = [COUPLINGS[name] for name in ("decoupled", "l2", "adaptive", "first_moment", "second_moment")]
     return [
-        state | {"a_m": c.a_m, "a_v": c.a_v, "a_adapt": c.a_adapt, "a_post": c.a_post}
+        {**state, "a_m": c.a_m, "a_v": c.a_v, "a_adapt": c.a_adapt, "a_post": c.a_post}
         for c in couplings
         for state in _states()
     ]

@@ -44,12 +44,11 @@ import os
 import torch
 from IPython.display import Markdown, display
 
-from wdlab import COUPLINGS, optim, sweep
+from wdlab import COUPLINGS, Training, optim, sweep
 from wdlab.claims import CLAIMS, chapter07
 from wdlab.exercises import chapter07 as exercises
 from wdlab.figures import curves, forest
-from wdlab.figures.adam import drowning, split_step
-from wdlab.figures.scale import overlaid
+from wdlab.figures.adam import drowning, paths, split_step
 from wdlab.lab import Predictions, SplitStep
 from wdlab.tasks.unequal import CURVATURE, LAMBDA, LR, SCALES, descend, rest
 
@@ -122,15 +121,12 @@ def adam_by_hand(a_m=0, a_v=0, a_adapt=0, a_post=0, weight_decay=0.01, lr=0.01, 
 
 
 by_hand = {"l2": adam_by_hand(a_m=1, a_v=1), "decoupled": adam_by_hand(a_post=1)}
-lines = {
-    f"{name}, gradients of size {SCALES[i]:g}": by_hand[name][:, i]
-    for name, i in (("decoupled", 0), ("decoupled", 3), ("l2", 0), ("l2", 3))
-}
-overlaid(lines, "Four weights with the same minimum, by hand", "step", "w", start=1)
+paths({name: {f"{size:g}": path[:, i] for i, size in enumerate(SCALES)} for name, path in by_hand.items()})
 
 # %% [markdown]
-# Under decoupled decay the loud and the quiet weight take the same path: you see one line. Under l2 the loud weight goes along
-# with them, and the quiet one never leaves 0. Nothing in the loss says so; both have their minimum at 1.
+# The lines are named by the size of the gradient. Under decoupled decay all four weights take the same path, and you see one
+# line. Under l2 the loudest takes it too, and the quieter a weight, the nearer to 0 it stays. Nothing in the loss says so: all
+# have their minimum at 1.
 #
 # ## The same through the library
 #
@@ -286,13 +282,15 @@ rows = [f"| {name} | {gap:.1g} |" for name, gap in zip(names, moved.tolist(), st
 display(Markdown("\n".join(["| coupling | furthest that two paths of w come apart |", "|---|---|", *rows])))
 
 # %%
-lines = {
-    "decoupled, loss × 1,000": louder.w[names.index("decoupled"), 0, 2],
-    "decoupled": once.w[names.index("decoupled"), 0, 2],
-    "l2, loss × 1,000": louder.w[names.index("l2"), 0, 2],
-    "l2": once.w[names.index("l2"), 0, 2],
-}
-overlaid(lines, "A weight with gradients of size 0.01, and a thousand times as large", "step", "w")
+pairs = {"as it is": once, "loss × 1,000": louder}
+paths(
+    {
+        f"{name}, a weight with gradients of size 0.01": {
+            label: run.w[names.index(name), 0, SCALES.index(0.01)] for label, run in pairs.items()
+        }
+        for name in ("decoupled", "l2", "adaptive")
+    }
+)
 
 # %% [markdown]
 # Decoupled decay stays on its path to rounding. The others move, because in λw/√v only the denominator has grown. Of course
@@ -306,7 +304,7 @@ free = check("decoupled-is-scale-free")
 free
 
 # %%
-changed = -free.effect
+changed = abs(free.effect)
 answer = CHANGED[0 if changed <= 0.01 else 1 if changed <= 0.1 else 2]
 predictions.reveal("factor", answer, f"Of its test answers {changed:.1%} changed.")
 
@@ -324,8 +322,25 @@ parted = sweep(runs, device=device)
 curves(parted, ("objective_step", "decay_step", "weight_norm"), lambda run: run.decay.coupling)
 
 # %% [markdown]
-# l2, first_moment and adaptive go together again. *second_moment* has no decay part, so its line is missing in the middle.
-# *own_buffers* has forgotten λ: its decay part is nearly as long as the objective's, and its norm is gone early.
+# l2, first_moment and adaptive go together again. *own_buffers* has forgotten λ: its decay part is nearly as long as the
+# objective's, and most of its norm is gone within a few steps. *second_moment* has no decay part, so its line is missing in the
+# middle; but why does its norm jump at the start?
+
+# %%
+first = {}
+for name in ("l2", "second_moment"):
+    training = Training([run for run in runs if run.decay.coupling == name], device=device)
+    before = training.weights.clone()
+    training.advance(1)
+    first[name] = ((training.weights - before).abs().amax(1) / chapter07.LR).tolist()
+rows = [f"| {name} | {', '.join(f'{longest:.3g}' for longest in found)} |" for name, found in first.items()]
+display(
+    Markdown("\n".join(["| coupling | longest first step of a weight, in units of lr, by seed |", "|---|---|", *rows]))
+)
+
+# %% [markdown]
+# Adam's first step has the length lr in every weight, for m̂/√v̂ is then the sign of the gradient. With λw in v alone it is
+# g / |g + λw|, and where the two happen to cancel, a weight is thrown far away. Decay in v does not only make steps shorter.
 #
 # Lengths do not say *which* weights are decayed. So sort the weights by √v, and ask what share of itself a weight loses to
 # decay in one step, in the quietest tenth and in the loudest.
@@ -361,7 +376,8 @@ display(Markdown("\n".join(["| coupling | test accuracy, at the λ above |", "|-
 #
 # ### All verdicts
 #
-# Blue: the claim, which should lie right of the orange bar. Grey: its control, which should lie left of it.
+# Blue: the claim, which should lie right of the orange bar. Grey: its control, which should lie left of it. Each effect has a
+# unit of its own, so read them one by one.
 
 # %%
 verdicts = (l2, adaptive, shortened, free, quiet)

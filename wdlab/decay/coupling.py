@@ -43,7 +43,9 @@ class Coupling:
 COUPLINGS: dict[str, Coupling] = {
     "l2": Coupling(a_m=1, a_v=1, says="A penalty in the loss: its gradient mixes into every buffer (torch's Adam)."),
     "first_moment": Coupling(a_m=1, says="Mixed into the first moment only; the denominator sees the loss alone."),
-    "second_moment": Coupling(a_v=1, says="Mixed into the second moment only: no pull to zero, just smaller steps."),
+    "second_moment": Coupling(
+        a_v=1, says="Mixed into the second moment only: no pull to zero, another length of step."
+    ),
     "own_buffers": Coupling(a_own=1, says="A second Adam of its own for the penalty, in which lambda nearly cancels."),
     "adaptive": Coupling(a_adapt=1, says="Kept out of the buffers, yet divided by sqrt(v) like the gradient."),
     "decoupled": Coupling(

@@ -59,6 +59,27 @@ def split_step(found: Descent, scales: Sequence[float], lr: float, title: str, r
     return Drawn(figure, f"{title}. {'; '.join(told)}.", pd.concat(rows, ignore_index=True))
 
 
+def paths(curves: Mapping[str, Mapping[str, Tensor]], x: str = "step", y: str = "w") -> Drawn:
+    """Draw one panel for each title in `curves`, and in it a line [step] for each label, wide lines below narrow ones.
+
+    Lines that coincide are all seen. The grey line is at 1, where the loss is least.
+    """
+    figure, axes = panels(len(curves), width=5.2, height=3.7)
+    low = min(float(line.min()) for group in curves.values() for line in group.values())
+    high = max(float(line.max()) for group in curves.values() for line in group.values())
+    rows, told = [], []
+    for axis, (title, group) in zip(axes, curves.items(), strict=True):
+        for place, ((label, values), look) in enumerate(zip(group.items(), looks(list(group)), strict=False)):
+            axis.plot(values, label=label, color=look["color"], linewidth=max(6.5 - 2.2 * place, 1.0))
+            rows.append(pd.DataFrame({"panel": title, "line": label, x: range(len(values)), y: values.numpy()}))
+            told.append(f"{title}, {label}: from {float(values[0]):.3g} to {float(values[-1]):.3g}")
+        axis.axhline(1, color=FAINT, linewidth=1)
+        axis.set_ylim(min(low, 0) - 0.1, high + 0.1)
+        name(axis, title, x, y)
+        axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)
+    return Drawn(figure, f"{y} against {x}. {'; '.join(told)}.", pd.concat(rows, ignore_index=True))
+
+
 def drowning(ends: Mapping[str, Tensor], scales: Sequence[float], rests: Mapping[str, Sequence[float]]) -> Drawn:
     """Draw where w ends against the size of the gradients: ends[coupling] is [seed, scale], `rests` the closed forms.
 

@@ -178,8 +178,9 @@ drowning(dict(zip(COUPLINGS, found.end, strict=True)), SCALES, closed)
 #
 # ## Turn it yourself
 #
-# The rule is shown with the terms in which d takes part in bold. The two right panels are the parts of the step, in units of
-# lr. Try: *equal* gradients; *adaptive* with a large λ; *l2* and *adaptive* from *the minimum*, where λw is largest.
+# The rule is shown with the terms in which d takes part in bold. On the left is w, with broken lines where the four weights
+# should rest; the other panels are the lengths of the two parts of a step, in units of lr. Try: *equal* gradients; *adaptive*
+# with a large λ, and *l2* with the same; *l2* and *adaptive* from *the minimum*, where λw is largest.
 
 # %%
 SplitStep()

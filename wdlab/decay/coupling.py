@@ -221,8 +221,8 @@ def adam_parts(
 ) -> Parts:
     """Return the two parts of the step of `adam_` that has just led away from `w`, over the v that both share.
 
-    m = EMA(g) + a_m EMA(d), for a mean is linear, so each part has its own share of m. Where decay enters v it makes
-    both smaller; that is counted in neither, so `second_moment` has no decay part.
+    m = EMA(g) + a_m EMA(d), for a mean is linear, so each part has its own share of m. Where decay enters v it changes
+    the length of both; that is counted in neither, so `second_moment` has no decay part.
 
     `w` is the weights before the step, `buffers` what the step left. `of_loss` is EMA(g) (`first_moment_` with
     `Rates()` at every step); None where a_m is 0 and m is that already. Shapes as in `sgd_`.

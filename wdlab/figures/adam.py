@@ -70,7 +70,7 @@ def paths(curves: Mapping[str, Mapping[str, Tensor]], x: str = "step", y: str = 
     rows, told = [], []
     for axis, (title, group) in zip(axes, curves.items(), strict=True):
         for place, ((label, values), look) in enumerate(zip(group.items(), looks(list(group)), strict=False)):
-            axis.plot(values, label=label, color=look["color"], linewidth=max(6.5 - 2.2 * place, 1.0))
+            axis.plot(values, label=label, color=look["color"], linewidth=max(5.0 - 1.6 * place, 1.0))
             rows.append(pd.DataFrame({"panel": title, "line": label, x: range(len(values)), y: values.numpy()}))
             told.append(f"{title}, {label}: from {float(values[0]):.3g} to {float(values[-1]):.3g}")
         axis.axhline(1, color=FAINT, linewidth=1)

@@ -54,6 +54,11 @@ def test_paths_that_coincide_are_drawn_in_narrower_lines_on_one_scale() -> None:
     assert "right, a: from 0 to -0.5" in drawn.alt and len(drawn.data) == 6
 
 
+def test_of_a_long_path_some_points_are_drawn_in_their_places() -> None:
+    (line, _) = paths({"": {"a": torch.arange(1000.0)}}).figure.axes[0].lines
+    assert len(line.get_xdata()) == 200 and list(line.get_xdata()) == line.get_ydata().tolist()
+
+
 def test_equal_sizes_are_told_apart() -> None:
     assert scale_labels((1.0, 0.001)) == ["1", "0.001"]
     assert scale_labels((1.0, 1.0)) == ["1 (a)", "1 (b)"]

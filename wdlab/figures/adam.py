@@ -15,6 +15,7 @@ from wdlab.stats import interval
 from wdlab.tasks.unequal import Descent
 
 READINGS = 50  # points of a line; each is a mean over the steps between
+POINTS = 200  # of a path
 PLACES = ((0.06, 0.15, 0.25, 0.70), (0.385, 0.15, 0.25, 0.70), (0.705, 0.15, 0.25, 0.70))
 PARTS = {"objective": "Objective's part of a step", "decay": "Decay's part of a step"}
 LEAST = 1e-6  # in units of lr; what is smaller lies on the edge of the picture
@@ -62,7 +63,8 @@ def split_step(found: Descent, scales: Sequence[float], lr: float, title: str, r
 def paths(curves: Mapping[str, Mapping[str, Tensor]], x: str = "step", y: str = "w") -> Drawn:
     """Draw one panel for each title in `curves`, and in it a line [step] for each label, wide lines below narrow ones.
 
-    Lines that coincide are all seen. The grey line is at 1, where the loss is least.
+    Lines that coincide are all seen; of long ones some 200 points are drawn. The grey line is at 1, where the loss is
+    least.
     """
     figure, axes = panels(len(curves), width=5.2, height=3.7)
     low = min(float(line.min()) for group in curves.values() for line in group.values())
@@ -70,8 +72,10 @@ def paths(curves: Mapping[str, Mapping[str, Tensor]], x: str = "step", y: str = 
     rows, told = [], []
     for axis, (title, group) in zip(axes, curves.items(), strict=True):
         for place, ((label, values), look) in enumerate(zip(group.items(), looks(list(group)), strict=False)):
-            axis.plot(values, label=label, color=look["color"], linewidth=max(5.0 - 1.6 * place, 1.0))
-            rows.append(pd.DataFrame({"panel": title, "line": label, x: range(len(values)), y: values.numpy()}))
+            every = max(len(values) // POINTS, 1)
+            steps, line = range(0, len(values), every), values[::every].numpy()
+            axis.plot(steps, line, label=label, color=look["color"], linewidth=max(5.0 - 1.6 * place, 1.0))
+            rows.append(pd.DataFrame({"panel": title, "line": label, x: steps, y: line}))
             told.append(f"{title}, {label}: from {float(values[0]):.3g} to {float(values[-1]):.3g}")
         axis.axhline(1, color=FAINT, linewidth=1)
         axis.set_ylim(min(low, 0) - 0.1, high + 0.1)

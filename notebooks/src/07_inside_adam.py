@@ -177,10 +177,16 @@ drowning(dict(zip(COUPLINGS, found.end, strict=True)), SCALES, closed)
 # *second_moment* shows another harm: nothing pulls its quiet weight to 0, but with λw in v its steps are so short that it has
 # not arrived.
 #
+# **Is that wrong of l2?** Not by its own lights. Loss and penalty together are s h (w − 1)²/2 + λw²/2, and h / (h + λ/s) is
+# where their sum is least; plain SGD would rest there too. The three minimize what they were asked to, and a weight with
+# little say in the loss gets more of the penalty. Adam makes up for small gradients everywhere but there. Decoupled decay
+# rests at no minimum of loss + λ/2 ‖w‖²; it is as if each weight had a penalty of its own, λs (notebook 01). "Drowned" is a
+# judgement: it supposes that one wanted all weights to learn, and to be shrunk, alike.
+#
 # What does that mean for tuning? Ask for the λ that leaves a weight at 0.9 of its minimum.
 
 # %%
-rows = [f"| {size:g} | {size * CURVATURE / 9:.1e} | {CURVATURE / 9:.1e} |" for size in SCALES]
+rows = [f"| {size:g} | {size * CURVATURE / 9:.2g} | {CURVATURE / 9:.2g} |" for size in SCALES]
 head = ["| size of the gradient | λ if divided: s h / 9 | λ if decoupled: h / 9 |", "|---|---|---|"]
 display(Markdown("\n".join([*head, *rows])))
 
@@ -229,9 +235,9 @@ split_step(unmixed, SCALES, LR, "adaptive, from the minimum", closed["adaptive"]
 # 2. **The objective's step is as long as ever, and outweighed.** That is the right panel, and it happens under both: the
 #    weights fall to the same places.
 #
-# The first passes as w falls, for λw falls with it. The second stays. And mixing has a good side, which the right panel shows
-# too: under l2 decay's part cannot be much longer than lr, for λw is in its own denominator. Under *adaptive* it can. Where
-# lr λ/√v is above 2, decay overshoots zero by more than it started with.
+# The first passes as w falls, for λw falls with it. The second stays. And mixing has a good side: under l2 all that is above
+# the line is below it too, so that a step stays about as long as lr. Under *adaptive* decay's part can be many times lr, as
+# the start of the right panel shows. Where lr λ/√v is above 2, it overshoots zero by more than it started with.
 #
 # ## The measurement
 #
@@ -257,9 +263,8 @@ ends = chapter07.ends(few)
 
 def place(name):
     end, other = (ends[which][:, -1].mean().item() for which in (name, "decoupled"))
-    return ENDS[
-        0 if end < 0.2 else 1 if end < 0.8 else 2
-    ], f"It ended at {end:.3f}; under decoupled decay at {other:.3f}."
+    answer = ENDS[0 if end < 0.2 else 1 if end < 0.8 else 2]
+    return answer, f"It ended at {end:.3f}; under decoupled decay at {other:.3f}."
 
 
 display(predictions.reveal("l2", *place("l2")))
@@ -313,7 +318,7 @@ display(Markdown("\n".join(["| coupling | furthest that two paths of w come apar
 pairs = {"as it is": once, "loss × 1,000": louder}
 paths(
     {
-        f"{name}, a weight with gradients of size 0.01": {
+        f"{name}, gradients of size 0.01": {
             label: run.w[names.index(name), 0, SCALES.index(0.01)] for label, run in pairs.items()
         }
         for name in ("decoupled", "l2", "adaptive")
@@ -341,8 +346,8 @@ predictions.reveal("factor", answer, f"Of its test answers {changed:.1%} changed
 #
 # Nobody gives the weights of a network gradients of sizes 1 to 0.001. Does any of this happen there? First the two parts of
 # the step over all decayed weights of a BatchNorm MLP, for each coupling. `History.curves` has them for every run, as
-# `objective_step` and `decay_step`. (λ is 1 for decoupled decay and 0.01 for the rest, so that decay's parts are about
-# equally long; no accuracy was looked at for that.)
+# `objective_step` and `decay_step`. (λ is 1 for decoupled decay and 0.01 for the rest. It was chosen for decay's parts to
+# be about equally long, and not by accuracy.)
 
 # %%
 runs = chapter07.split_runs(scale, range(seed_offset, seed_offset + (2 if scale == "ci" else 3)))
@@ -598,9 +603,9 @@ exercises.check_rest(resting)
 # * **A coupling off its line.** The closed forms came first. A coupling that rests elsewhere would mean that something other
 #   than the division is at work. They hold for noise that is larger than the signal. Where gradients have little noise, √v
 #   follows the signal itself and decoupled decay's formula changes (notebook 01 has that one).
-# * **A quadratic has no features to lose.** Its coordinates do not interact, all of them come to rest, and 1 is the right
-#   answer for each. In a network weights with small gradients may be those that do not matter, and strong decay there may
-#   even help.
+# * **A quadratic has no features to lose.** Its coordinates do not interact, all of them come to rest, and we took 1 to be the
+#   right answer for each. In a network weights with small gradients may be those that do not matter, and strong decay there
+#   may even help. Then the same effect would be called a gain.
 # * **Scale-free is not the same as right.** That decoupled decay treats weights alike does not make it better on test data.
 # * **What the paper does that we do not here.** It looks at translation (IWSLT'14) and at DQN on Atari. Our network is a
 #   BatchNorm MLP on signals.
@@ -613,8 +618,8 @@ predictions.score()
 
 # %% [markdown]
 # **In three sentences.** Where λw passes through Adam's division by √v, as in l2 and also when it is kept out of the moments,
-# weights with small gradients are decayed in proportion to how small they are; around the division, all are decayed alike and
-# the unit of the loss is forgotten. Mixing in v does one more thing, which passes: while λw is larger than the gradient it
+# a weight is decayed the more, the smaller its gradients are, as loss + penalty asks for; around the division all are decayed
+# alike, and the unit of the loss is forgotten. Mixing in v does one more thing, which passes: while λw is larger than the gradient it
 # shortens the objective's own step. Each step can be split into the two parts exactly, because a moving average is linear.
 #
 # **Next:** back to [01 · What weight decay is](01_what_weight_decay_is.ipynb), where Adam's resting points were drawn in two

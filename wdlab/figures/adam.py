@@ -66,7 +66,7 @@ def paths(curves: Mapping[str, Mapping[str, Tensor]], x: str = "step", y: str = 
     Lines that coincide are all seen; of long ones some 200 points are drawn. The grey line is at 1, where the loss is
     least.
     """
-    figure, axes = panels(len(curves), width=5.2, height=3.7)
+    figure, axes = panels(len(curves), width=4.0, height=3.2)
     low = min(float(line.min()) for group in curves.values() for line in group.values())
     high = max(float(line.max()) for group in curves.values() for line in group.values())
     rows, told = [], []
@@ -74,13 +74,15 @@ def paths(curves: Mapping[str, Mapping[str, Tensor]], x: str = "step", y: str = 
         for place, ((label, values), look) in enumerate(zip(group.items(), looks(list(group)), strict=False)):
             every = max(len(values) // POINTS, 1)
             steps, line = range(0, len(values), every), values[::every].numpy()
-            axis.plot(steps, line, label=label, color=look["color"], linewidth=max(5.0 - 1.6 * place, 1.0))
+            axis.plot(steps, line, label=label, color=look["color"], linewidth=max(4.5 - 1.4 * place, 1.0))
             rows.append(pd.DataFrame({"panel": title, "line": label, x: steps, y: line}))
             told.append(f"{title}, {label}: from {float(values[0]):.3g} to {float(values[-1]):.3g}")
         axis.axhline(1, color=FAINT, linewidth=1)
         axis.set_ylim(min(low, 0) - 0.1, high + 0.1)
         name(axis, title, x, y)
-        axis.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)
+        axis.legend(
+            frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4, handlelength=1.2
+        )
     return Drawn(figure, f"{y} against {x}. {'; '.join(told)}.", pd.concat(rows, ignore_index=True))
 
 

@@ -11,7 +11,19 @@ import pytest
 import torch
 from scipy import stats
 
-from wdlab.exercises import Exercise, Report, chapter01, chapter02, chapter03, chapter04, chapter05, chapter06
+import wdlab
+from wdlab.decay import AdamBuffers, Rates, adam_parts
+from wdlab.exercises import (
+    Exercise,
+    Report,
+    chapter01,
+    chapter02,
+    chapter03,
+    chapter04,
+    chapter05,
+    chapter06,
+    chapter07,
+)
 from wdlab.exercises.chapter01 import (
     check_momentum_step,
     check_same_rest,
@@ -41,6 +53,7 @@ from wdlab.exercises.chapter05 import (
     check_layer_noise,
 )
 from wdlab.exercises.chapter06 import check_longer, check_noisy_labels, check_predicted_norm, check_wrong_share
+from wdlab.exercises.chapter07 import check_adam_step, check_adaptive, check_parts, check_rest, check_two_moments
 from wdlab.measures import Subject, fold, rescale_
 from wdlab.measures.sharpness import NOISES, hessian_traces, noise_sharpness
 from wdlab.models import MLP
@@ -77,6 +90,11 @@ FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_noisy_labels: chapter06.NOISY_LABELS,
     check_wrong_share: chapter06.WRONG_SHARE,
     check_predicted_norm: chapter06.PREDICTED_NORM,
+    check_adam_step: chapter07.ADAM_STEP,
+    check_two_moments: chapter07.TWO_MOMENTS,
+    check_parts: chapter07.PARTS,
+    check_adaptive: chapter07.ADAPTIVE,
+    check_rest: chapter07.REST,
 }
 CHECKERS = NUMBERS | FUNCTIONS
 EVERY = [pytest.param(checker, id=checker.__name__) for checker in CHECKERS]
@@ -94,7 +112,7 @@ def shown(report: Report) -> str:
 
 
 def test_no_exercise_is_missing_here() -> None:
-    chapters = (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06)
+    chapters = (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07)
     assert {id(one) for one in CHECKERS.values()} == {id(one) for chapter in chapters for one in chapter.EXERCISES}
 
 
@@ -381,6 +399,112 @@ def predicted_by_torch(start, lr, G, momentum):
     return math.sqrt(math.hypot(start**2, 2**0.5 * (lr * G).norm() / (1 - momentum)))
 
 
+def adam_in_place(w, g, m, v, t, lr, weight_decay, a_m, a_v, a_adapt, a_post):
+    d = weight_decay * w
+    m.mul_(0.9).add_(0.1 * (g + a_m * d))
+    v.mul_(0.99).add_(0.01 * (g + a_v * d) ** 2)
+    root = (v / (1 - 0.99**t)).sqrt() + 1e-8
+    w -= lr * ((m / (1 - 0.9**t) + a_adapt * d) / root + a_post * d)
+    return w, m, v
+
+
+def adam_by_numpy(w, g, m, v, t, lr, weight_decay, a_m, a_v, a_adapt, a_post):
+    w, g, m, v = (x.numpy() for x in (w, g, m, v))
+    m, v = 0.9 * m + 0.1 * (g + a_m * weight_decay * w), 0.99 * v + 0.01 * (g + a_v * weight_decay * w) ** 2
+    root = np.sqrt(v / (1 - 0.99**t)) + 1e-8
+    shrunk = w * (1 - lr * weight_decay * (a_post + a_adapt / root))
+    return [shrunk - lr / (1 - 0.9**t) * m / root, m, v]
+
+
+def adam_with_the_corrections_folded_in(w, g, m, v, t, lr, weight_decay, a_m, a_v, a_adapt, a_post):
+    d = w * weight_decay
+    m, v = torch.lerp(m, g + a_m * d, 0.1), torch.lerp(v, (g + a_v * d).square(), 0.01)
+    scale = (1 - 0.99**t) ** 0.5
+    root = v.sqrt() + 1e-8 * scale
+    return w - lr * scale * (m / (1 - 0.9**t) + a_adapt * d) / root - lr * a_post * d, m, v
+
+
+def moments_in_place(w, g, m, p, v, t, lr, weight_decay):
+    d = weight_decay * w
+    m.mul_(0.9).add_(0.1 * g)
+    p.mul_(0.9).add_(0.1 * d)
+    v.mul_(0.99).add_(0.01 * (g + d) ** 2)
+    return w - lr * (m + p) / (1 - 0.9**t) / ((v / (1 - 0.99**t)).sqrt() + 1e-8), m, p, v
+
+
+def moments_one_after_the_other(w, g, m, p, v, t, lr, weight_decay):
+    d = weight_decay * w
+    m, p, v = 0.9 * m + 0.1 * g, 0.9 * p + 0.1 * d, 0.99 * v + 0.01 * (g + d).square()
+    rate = lr / (1 - 0.9**t) / ((v / (1 - 0.99**t)).sqrt() + 1e-8)
+    return [w - rate * m - rate * p, m, p, v]
+
+
+def moments_by_torch(w, g, m, p, v, t, lr, weight_decay):
+    one = torch.nn.Parameter(w)
+    one.grad = g
+    adam = torch.optim.Adam([one], lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+    adam.state[one] = {"step": torch.tensor(t - 1.0), "exp_avg": m + p, "exp_avg_sq": v.clone()}
+    old = w.clone()
+    adam.step()
+    return one, 0.9 * m + 0.1 * g, 0.9 * p + 0.1 * weight_decay * old, adam.state[one]["exp_avg_sq"]
+
+
+def parts_by_difference(m, p, v, t, lr):
+    rate = -lr / (1 - 0.9**t) / (torch.sqrt(v / (1 - 0.99**t)) + 1e-8)
+    return rate * m - rate * p, rate * p
+
+
+def parts_by_wdlab(m, p, v, t, lr):
+    return adam_parts(torch.zeros_like(m), AdamBuffers(m, v), m - p, Rates(), lr, (0.9, 0.99), 1e-8, t)
+
+
+def adaptive_by_branches(w, g, m, v, t, lr, weight_decay):
+    m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g**2
+    push = m / (1 - 0.9**t)
+    if w.ndim > 1:
+        push = push + weight_decay * w
+    return w - lr * push / ((v / (1 - 0.99**t)).sqrt() + 1e-8), m, v
+
+
+def adaptive_by_torch(w, g, m, v, t, lr, weight_decay):
+    one = torch.nn.Parameter(w.clone())
+    one.grad = g
+    adam = torch.optim.Adam([one], lr, betas=(0.9, 0.99))
+    adam.state[one] = {"step": torch.tensor(t - 1.0), "exp_avg": m, "exp_avg_sq": v}
+    adam.step()
+    root = (v / (1 - 0.99**t)).sqrt() + 1e-8  # torch has updated m and v in place
+    return one - lr * weight_decay * (w.ndim >= 2) * w / root, m, v
+
+
+def adaptive_by_wdlab(w, g, m, v, t, lr, weight_decay):
+    one = torch.nn.Parameter(w)
+    one.grad = g
+    adam = wdlab.optim.Adam(
+        [one], lr, betas=(0.9, 0.99), weight_decay=weight_decay, coupling="adaptive", mask="weights"
+    )
+    adam.state[one].update(step=t - 1, m=m, v=v)
+    adam.step()
+    return one, m, v
+
+
+def rest_by_branches(scale, weight_decay, coupling):
+    if coupling == "decoupled":
+        return 0.1 / (0.1 + weight_decay)
+    return 0.1 / (0.1 + weight_decay / scale)
+
+
+def rest_by_solving(scale, weight_decay, coupling):
+    pull = weight_decay / {"l2": scale, "decoupled": 1.0}[coupling]
+    return np.linalg.solve([[0.1 + pull]], [0.1])
+
+
+def rest_by_descent(scale, weight_decay, coupling):
+    w = 0.0
+    for _ in range(20_000):
+        w += 0.05 * (0.1 * (1 - w) - weight_decay / (scale if coupling == "l2" else 1) * w)
+    return w
+
+
 RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_same_shrink, 0.25),
     (check_same_shrink, 1 / 4),
@@ -464,6 +588,21 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_predicted_norm, predicted_step_by_step),
     (check_predicted_norm, predicted_by_numpy),
     (check_predicted_norm, predicted_by_torch),
+    (check_adam_step, adam_in_place),
+    (check_adam_step, adam_by_numpy),
+    (check_adam_step, adam_with_the_corrections_folded_in),
+    (check_two_moments, moments_in_place),
+    (check_two_moments, moments_one_after_the_other),
+    (check_two_moments, moments_by_torch),
+    (check_parts, parts_by_difference),
+    (check_parts, lambda *given: [part.numpy() for part in parts_by_difference(*given)]),
+    (check_parts, parts_by_wdlab),
+    (check_adaptive, adaptive_by_branches),
+    (check_adaptive, adaptive_by_torch),
+    (check_adaptive, adaptive_by_wdlab),
+    (check_rest, rest_by_branches),
+    (check_rest, rest_by_solving),
+    (check_rest, rest_by_descent),
 ]
 
 

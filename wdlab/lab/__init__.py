@@ -6,6 +6,7 @@ from wdlab.lab.lab import Lab
 from wdlab.lab.perturb import Perturb
 from wdlab.lab.predict import Predictions
 from wdlab.lab.rescale import Rescale
+from wdlab.lab.split import SplitStep
 from wdlab.lab.trajectory import Trajectory
 
-__all__ = ["Dials", "Fork", "Lab", "Perturb", "Predictions", "Rescale", "Trajectory"]
+__all__ = ["Dials", "Fork", "Lab", "Perturb", "Predictions", "Rescale", "SplitStep", "Trajectory"]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from wdlab.checks import number, whole
 from wdlab.decay import AdamBuffers, Parts, Rates, adam_, adam_parts, coupling, first_moment_, rates, second_moment_
-from wdlab.tasks.vision import generator
+from wdlab.tasks.task import generator
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -342,16 +342,16 @@ display(
 # %% [markdown]
 # ## Other networks, other data
 #
-# Norm and turning again, for a 1-D ResNet on the same signals and for a 2-D ResNet on Fashion-MNIST. The arms that copy are
-# not repeated there: what early decay gains is a few times smaller, and sharing out so small a gain takes more seeds
-# than convolutions allow in a few minutes.
+# Norm and turning again, for a 1-D ResNet on the same signals and for a 2-D ResNet on Fashion-MNIST; and the arm that copies
+# the effective learning rate. What early decay gains there is a few times smaller, and sharing out so small a gain takes
+# more seeds than convolutions allow in a few minutes: expect wide intervals.
 
 # %%
 small = {"seeds": 2} if scale == "ci" else {}  # convolutions are slow: at ci scale two seeds prove the path, no more
 elsewhere = [
     check(f"{name}{where}", **small)
     for where in ("-signals", "-images")
-    for name in ("norm-stays-small", "steps-turn-further")
+    for name in ("norm-stays-small", "steps-turn-further", "effective-lr-is-enough")
 ]
 
 # %% [markdown]

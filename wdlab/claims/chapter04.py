@@ -136,16 +136,19 @@ def _turns(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
     )
 
 
-_COPIED_LR = Claim(
-    "effective-lr-is-enough",
-    "Without decay, copying the effective learning rate of early decay recovers over half of its gain.",
-    ARM,
-    "test accuracy: gain of the copy minus half the gain of early decay",
-    _past_half(network, effective_lr=EARLY),
-    "copying the effective learning rate of decay that comes late",
-    _past_half(network, effective_lr=LATE),
-    levels(0.0),
-)
+def _copied_lr(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
+    said = "without decay, copying the effective learning rate of early decay recovers over half of its gain."
+    return Claim(
+        f"effective-lr-is-enough{where}",
+        told + (said if told else said.capitalize()),
+        ARM,
+        "test accuracy: gain of the copy minus half the gain of early decay",
+        _past_half(base, effective_lr=EARLY),
+        "copying the effective learning rate of decay that comes late",
+        _past_half(base, effective_lr=LATE),
+        levels(0.0, **seeds),
+    )
+
 
 _COPIED_NORM = Claim(
     "small-norm-is-enough",
@@ -173,7 +176,7 @@ _SMALL_ALONE = Claim(
 CLAIMS = (
     *(_small(*place) for place in _PLACES if place[0]),  # chapter 03 has the MLP
     *(_turns(*place) for place in _PLACES),
-    _COPIED_LR,
+    *(_copied_lr(*place) for place in _PLACES),
     _COPIED_NORM,
     _SMALL_ALONE,
 )

@@ -163,6 +163,13 @@ def test_loss_and_gradient_are_torch_s(depth: int) -> None:
             torch.testing.assert_close(mine, gradient, rtol=1e-8, atol=1e-13, msg=name)
 
 
+def test_the_last_position_alone_is_the_last_of_all() -> None:
+    model, (source, target) = make(2), sentences()
+    memory = model.encode(source)
+    every, last = model.decode(target, *memory), model.decode(target, *memory, last=True)
+    torch.testing.assert_close(last, every[:, :, -1:], rtol=1e-11, atol=1e-13)
+
+
 def test_attention_is_torch_s() -> None:
     draw = generator(0, "attention")
     q, k, v = (torch.randn(6, n, 4, generator=draw, dtype=torch.float64) for n in (5, 7, 7))

@@ -193,7 +193,9 @@ class Run:
 
     def _check_match(self) -> None:
         if self.match != Match() and (not self.model.norm or self.model.name == "transformer"):
-            raise ValueError("match needs weights that feed a normalization; use model 'mlp' with norm=True, or 'resnet'.")
+            raise ValueError(
+                "match needs weights that feed a normalization; use an 'mlp' with norm=True or a 'resnet'."
+            )
         for leader in self.match.leaders:
             if (leader.scaling, leader.mask) != (self.decay.scaling, self.decay.mask):
                 raise ValueError(

@@ -277,7 +277,8 @@ def test_weights_begin_as_said_and_each_member_with_its_own() -> None:
         if name.startswith("weight"):
             bound = 1 / math.sqrt(parameter.shape[1])
             assert 0.95 * bound < parameter.abs().max() <= bound and not torch.equal(parameter[0], parameter[1])
-    for table in (model.embed_source, model.embed_target):
-        assert (table[:, PAD] == 0).all() and table[:, 1:].std().item() == pytest.approx(1 / 8, rel=0.05)
+    for table, unread in ((model.embed_source, [PAD, START]), (model.embed_target, [PAD])):
+        assert (table[:, unread] == 0).all() and (table[:, END:] != 0).any(-1).all()
+        assert table[:, len(unread) :].std().item() == pytest.approx(1 / 8, rel=0.05)
     assert all((p == 0).all() for name, p in model.named_parameters() if name.startswith(("bias", "shift")))
     assert all((p == 1).all() for name, p in model.named_parameters() if name.startswith("scale"))

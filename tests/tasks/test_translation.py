@@ -243,12 +243,12 @@ def test_members_differ_by_what_is_turned_and_each_equals_its_run_alone() -> Non
 
 
 @pytest.mark.parametrize("name", COUPLINGS)
-def test_the_row_of_padding_stays_zero_under_every_coupling(name: str) -> None:
-    """Never read, it never has a gradient; were it not zero, adaptive decay would blow it up."""
+def test_rows_that_are_never_read_stay_zero_under_every_coupling(name: str) -> None:
+    """They never have a gradient; were they not zero, adaptive decay would blow them up."""
     training = Training([replace(RUN, decay=Decay(0.1, coupling=name))], "cpu", threads=1)
     training.advance(8)
     (history,) = training.histories(networks=True)
-    assert (history.network["embed_source"][PAD] == 0).all()
+    assert (history.network["embed_source"][[PAD, START]] == 0).all()
 
 
 def test_a_member_that_diverges_is_marked_and_disturbs_nobody() -> None:

@@ -95,7 +95,10 @@ class Transformer(MemberModel):
             for values, generator in zip(parameter, generators, strict=True):
                 drawn = torch.randn(values.shape, generator=generator, dtype=torch.float32)
                 values.copy_(drawn / math.sqrt(self.width))
-            parameter[:, PAD] = 0.0  # never has a gradient as an input, so without decay or with it, it stays zero
+            # What is never read never has a gradient. At zero it stays; elsewhere adaptive decay, which divides by the
+            # root of its second moment, would blow it up.
+            unread = [PAD, START] if name == "embed_source" else [PAD]
+            parameter[:, unread] = 0.0
         else:
             super()._draw(name, parameter, generators)
 

@@ -27,6 +27,8 @@ SCHEDULES = ("constant", "exponential", "cosine", "inverse_sqrt")
 class Model:
     """A network: its kind, width (units or channels), depth (hidden layers or stages), with BatchNorm or not.
 
+    A "transformer" has `depth` layers on each side; it always normalizes, by LayerNorm.
+
     `blocks` is how many residual blocks a stage has; ResNet-18 is Model("resnet", 64, 4, blocks=2).
     """
 
@@ -191,7 +193,9 @@ class Run:
 
     def _check_match(self) -> None:
         if self.match != Match() and (not self.model.norm or self.model.name == "transformer"):
-            raise ValueError("match needs weights that feed a normalization; use a Model with norm=True.")
+            raise ValueError(
+                "match needs weights that feed a normalization; use an 'mlp' with norm=True or a 'resnet'."
+            )
         for leader in self.match.leaders:
             if (leader.scaling, leader.mask) != (self.decay.scaling, self.decay.mask):
                 raise ValueError(

@@ -163,6 +163,13 @@ def test_loss_and_gradient_are_torch_s(depth: int) -> None:
             torch.testing.assert_close(mine, gradient, rtol=1e-8, atol=1e-13, msg=name)
 
 
+def test_the_last_position_alone_is_the_last_of_all() -> None:
+    model, (source, target) = make(2), sentences()
+    memory = model.encode(source)
+    every, last = model.decode(target, *memory), model.decode(target, *memory, last=True)
+    torch.testing.assert_close(last, every[:, :, -1:], rtol=1e-11, atol=1e-13)
+
+
 def test_attention_is_torch_s() -> None:
     draw = generator(0, "attention")
     q, k, v = (torch.randn(6, n, 4, generator=draw, dtype=torch.float64) for n in (5, 7, 7))
@@ -270,7 +277,8 @@ def test_weights_begin_as_said_and_each_member_with_its_own() -> None:
         if name.startswith("weight"):
             bound = 1 / math.sqrt(parameter.shape[1])
             assert 0.95 * bound < parameter.abs().max() <= bound and not torch.equal(parameter[0], parameter[1])
-    for table in (model.embed_source, model.embed_target):
-        assert (table[:, PAD] == 0).all() and table[:, 1:].std().item() == pytest.approx(1 / 8, rel=0.05)
+    for table, unread in ((model.embed_source, [PAD, START]), (model.embed_target, [PAD])):
+        assert (table[:, unread] == 0).all() and (table[:, END:] != 0).any(-1).all()
+        assert table[:, len(unread) :].std().item() == pytest.approx(1 / 8, rel=0.05)
     assert all((p == 0).all() for name, p in model.named_parameters() if name.startswith(("bias", "shift")))
     assert all((p == 1).all() for name, p in model.named_parameters() if name.startswith("scale"))

@@ -23,6 +23,7 @@ from wdlab.models import Transformer, flatten
 from wdlab.models.transformer import END, PAD, START
 from wdlab.tasks import IWSLT, Iwslt, generator, iwslt
 from wdlab.tasks.iwslt import TokenBatches, bleu
+from wdlab.tasks.translation import evaluate
 from wdlab.train import group_key
 
 REAL = all(importlib.util.find_spec(name) for name in ("datasets", "tokenizers"))
@@ -116,9 +117,12 @@ def tiny(tmp_path, monkeypatch):
             monkeypatch.setitem(sys.modules, name, module)
     for part, count in (("train", 50), ("test", 8)):
         write(tmp_path / "data" / "iwslt14" / f"{part}.parquet", rows(count, seed=count))
-    iwslt._corpus.cache_clear()
+    kept = (iwslt._corpus, iwslt._arrays)
+    for function in kept:
+        function.cache_clear()
     yield tmp_path / "data" / "iwslt14"
-    iwslt._corpus.cache_clear()
+    for function in kept:
+        function.cache_clear()
 
 
 # --- data ---------------------------------------------------------------------------------------------------
@@ -245,6 +249,17 @@ def test_smoothing_mixes_even_odds_into_the_labels(tiny) -> None:
     expected = -(0.9 * true + 0.1 * log_p.mean(-1))[real].mean()
     torch.testing.assert_close(model.loss(inputs, labels)[0], expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(model.eval().loss(inputs, labels)[0], -true[real].mean(), rtol=1e-12, atol=0)
+
+
+def test_what_is_tested_is_every_word_of_every_test_pair(tiny) -> None:
+    """In parts of like length, yet the same as all at once."""
+    training = Training([RUN], "cpu", torch.float64, threads=1)
+    inputs, labels = (tokens[: TINY.test_size] for tokens in (training.inputs, training.labels))
+    found = TINY.evaluate(training.model, inputs, labels)
+    whole = evaluate(training.model, [(inputs, labels)])
+    torch.testing.assert_close(found, whole, rtol=1e-12, atol=0)
+    model = training.model.eval()
+    torch.testing.assert_close(found["test_loss"], model.loss(inputs[None], labels[None]).detach(), rtol=1e-12, atol=0)
 
 
 def test_one_step_of_the_full_size_model(tiny) -> None:

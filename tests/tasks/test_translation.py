@@ -15,7 +15,7 @@ from wdlab.store import Store
 from wdlab.sweeps import settings
 from wdlab.tasks import TRANSLATIONS, Translation
 from wdlab.tasks.decoding import greedy
-from wdlab.tasks.translation import answers, bleu, corpus_bleu, evaluate, translate
+from wdlab.tasks.translation import answers, bleu, corpus_bleu, translate
 
 TASK = Translation("tiny", train_size=40, test_size=30, batch_size=10, epochs=2)
 ADAM = Optimizer("adam", 0.01, betas=(0.9, 0.98))
@@ -131,7 +131,7 @@ def test_greedy_decoding_is_a_brute_force_loop(learned) -> None:
 
 def test_the_error_counts_what_greedy_decoding_does_not_give_word_for_word(learned) -> None:
     source, target = some_pairs(learned)
-    found = evaluate(learned.model, source, target)
+    found = TASK.evaluate(learned.model, source, target)
     decoded = greedy(learned.model, source.expand(3, *source.shape), target.shape[1])
     right = (F.pad(decoded, (0, target.shape[1] - decoded.shape[-1])) == target).all(-1)
     assert torch.equal(found["test_error"], 1 - right.float().mean(1))
@@ -146,14 +146,14 @@ def test_the_loss_is_the_mean_over_all_words(learned) -> None:
             s, t = s[s != PAD].view(1, 1, -1), t[t != PAD].view(1, 1, -1)
             losses.append(F.cross_entropy(model(s, t)[0, 0], t[0, 0], reduction="none"))
         expected = torch.cat(losses).mean().detach()
-        torch.testing.assert_close(evaluate(learned.model, source, target)["test_loss"][member], expected)
+        torch.testing.assert_close(TASK.evaluate(learned.model, source, target)["test_loss"][member], expected)
 
 
 def test_padding_and_company_change_neither_loss_nor_error_nor_bleu(learned) -> None:
     source, target = some_pairs(learned)
-    before = evaluate(learned.model, source, target)
+    before = TASK.evaluate(learned.model, source, target)
     turned = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))
-    after = evaluate(learned.model, F.pad(source, (0, 5))[turned], F.pad(target, (0, 2))[turned])
+    after = TASK.evaluate(learned.model, F.pad(source, (0, 5))[turned], F.pad(target, (0, 2))[turned])
     torch.testing.assert_close(after["test_loss"], before["test_loss"], rtol=1e-5, atol=0)
     assert torch.equal(after["test_error"], before["test_error"])
     nets = networks(learned)
@@ -243,12 +243,12 @@ def test_members_differ_by_what_is_turned_and_each_equals_its_run_alone() -> Non
 
 
 @pytest.mark.parametrize("name", COUPLINGS)
-def test_the_row_of_padding_stays_zero_under_every_coupling(name: str) -> None:
-    """Never read, it never has a gradient; were it not zero, adaptive decay would blow it up."""
+def test_rows_that_are_never_read_stay_zero_under_every_coupling(name: str) -> None:
+    """They never have a gradient; were they not zero, adaptive decay would blow them up."""
     training = Training([replace(RUN, decay=Decay(0.1, coupling=name))], "cpu", threads=1)
     training.advance(8)
     (history,) = training.histories(networks=True)
-    assert (history.network["embed_source"][PAD] == 0).all()
+    assert (history.network["embed_source"][[PAD, START]] == 0).all()
 
 
 def test_a_member_that_diverges_is_marked_and_disturbs_nobody() -> None:

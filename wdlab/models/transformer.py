@@ -95,7 +95,10 @@ class Transformer(MemberModel):
             for values, generator in zip(parameter, generators, strict=True):
                 drawn = torch.randn(values.shape, generator=generator, dtype=torch.float32)
                 values.copy_(drawn / math.sqrt(self.width))
-            parameter[:, PAD] = 0.0  # never has a gradient as an input, so without decay or with it, it stays zero
+            # What is never read never has a gradient. At zero it stays; elsewhere adaptive decay, which divides by the
+            # root of its second moment, would blow it up.
+            unread = [PAD, START] if name == "embed_source" else [PAD]
+            parameter[:, unread] = 0.0
         else:
             super()._draw(name, parameter, generators)
 
@@ -121,9 +124,16 @@ class Transformer(MemberModel):
         return torch.split(self._heads(self._read(x, "memory", "memory"), 2 * self.depth, source), 2), hidden
 
     def decode(
-        self, before: Int[Tensor, "member batch position"], memory: tuple[Tensor, ...], hidden: Tensor
+        self,
+        before: Int[Tensor, "member batch position"],
+        memory: tuple[Tensor, ...],
+        hidden: Tensor,
+        last: bool = False,
     ) -> Float[Tensor, "member batch position word"]:
-        """Return the logits of the word after each position, given the words `before` and up to it and the source."""
+        """Return the logits of the word after each position, given the words `before` and up to it and the source.
+
+        With `last` only those after the last position: [member, batch, 1, word].
+        """
         length = before.shape[-1]
         future = self._mask(torch.ones(1, length, length, dtype=torch.bool, device=before.device).tril(-1))
         x = self._embed(self.embed_target, before)
@@ -134,7 +144,10 @@ class Transformer(MemberModel):
             q = self._heads(self._read(x, name, f"{name}_in"), 1, before)
             x = self._attend(x, name, hidden, *q, *memory[layer])
             x = self._feed(x, f"decoder{layer}_feed")
-        return self._linear_of_norm(x, "output", self.embed_target.mT).view(*before.shape, -1)
+        if last:
+            x = x.view(self.members, -1, length, self.width)[:, :, -1]
+        words = self._linear_of_norm(x, "output", self.embed_target.mT)
+        return words.view(*before.shape[:2], -1, words.shape[-1])
 
     def loss(
         self, inputs: Int[Tensor, "member batch token"], labels: Int[Tensor, "member batch position"]

@@ -31,7 +31,7 @@ def greedy(
         found = source.new_full((*source.shape[:2], 1), START)
         ended = torch.zeros(source.shape[:2], dtype=torch.bool, device=source.device)
         while found.shape[-1] <= longest and not ended.all():
-            word = model.decode(found, *memory)[:, :, -1].argmax(-1).masked_fill(ended, PAD)
+            word = model.decode(found, *memory, last=True)[:, :, 0].argmax(-1).masked_fill(ended, PAD)
             found = torch.cat([found, word.unsqueeze(-1)], -1)
             ended |= word == END
     return found[..., 1:]
@@ -60,7 +60,7 @@ def beam_search(
         score = torch.full((members, batch, beams), -math.inf, device=source.device)
         score[..., 0] = 0.0  # all begin alike, so only one of them may branch
         while found.shape[-1] <= longest and not _ended(found).all():
-            logits = model.decode(found.flatten(1, 2), *memory)[:, :, -1].view(members, batch, beams, -1)
+            logits = model.decode(found.flatten(1, 2), *memory, last=True).view(members, batch, beams, -1)
             score, found = _extend(score, found, logits.log_softmax(-1).to(score.dtype))
     length = (found[..., 1:] != PAD).sum(-1).clamp(min=1)
     best = (score / length**length_penalty).argmax(-1)

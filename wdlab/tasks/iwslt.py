@@ -77,15 +77,7 @@ class Iwslt(Task):
 
     def arrays(self) -> data.Pairs:
         """Return the test pairs and then the training pairs; raises ValueError when there are too few."""
-        corpus = self.corpus()
-        test, train = corpus.test_size, len(corpus.pairs) - corpus.test_size
-        if self.test_size > test or self.train_size > train:
-            raise ValueError(
-                f"train_size={self.train_size} and test_size={self.test_size} are not allowed; the files hold {train} "
-                f"and {test} pairs."
-            )
-        rows = torch.cat([torch.arange(self.test_size), test + torch.arange(self.train_size)])
-        return data.Pairs(corpus.pairs.inputs[rows], corpus.pairs.labels[rows])
+        return _arrays(self)
 
     def build(self, model: Model, members: int) -> Transformer:
         """Return the untrained `model` for `members` members, with this task's dropout and label smoothing."""
@@ -100,12 +92,30 @@ class Iwslt(Task):
         self, model: MemberModel, inputs: Int[Tensor, "example token"], labels: Int[Tensor, "example position"]
     ) -> dict[str, Float[Tensor, " member"]]:
         """Return each member's test loss (nats a token, without smoothing) and test error, see `evaluate`."""
-        return evaluate(model, inputs, labels)
+        source, target = (length[: len(labels)] for length in lengths(self.arrays()))
+        parts = cut(torch.arange(len(labels)), torch.maximum(source, target), self.max_tokens)
+        return evaluate(
+            model,
+            [(inputs[part, : int(source[part].max())], labels[part, : int(target[part].max())]) for part in parts],
+        )
 
 
 @lru_cache(maxsize=1)
 def _corpus(vocabulary: int) -> Corpus:
     return iwslt14(vocabulary=vocabulary)
+
+
+@lru_cache(maxsize=1)
+def _arrays(task: Iwslt) -> data.Pairs:
+    corpus = task.corpus()
+    test, train = corpus.test_size, len(corpus.pairs) - corpus.test_size
+    if task.test_size > test or task.train_size > train:
+        raise ValueError(
+            f"train_size={task.train_size} and test_size={task.test_size} are not allowed; the files hold {train} and "
+            f"{test} pairs."
+        )
+    rows = torch.cat([torch.arange(task.test_size), test + torch.arange(task.train_size)])
+    return data.Pairs(corpus.pairs.inputs[rows], corpus.pairs.labels[rows])
 
 
 class TokenBatches(Order):
@@ -140,14 +150,7 @@ class TokenBatches(Order):
         """Return all examples in batches of like length."""
         (chosen,), (order,) = self.sets, self.orders
         chosen = chosen[torch.randperm(len(chosen), generator=order)]
-        size = torch.maximum(self.source, self.target)[chosen]
-        by_size = chosen[size.argsort(stable=True)]
-        sizes = size.sort().values.tolist()
-        cuts = [0]
-        for place, longest in enumerate(sizes):
-            if (place + 1 - cuts[-1]) * longest > self.max_tokens and place > cuts[-1]:
-                cuts.append(place)
-        return list(by_size.tensor_split(cuts[1:]))
+        return cut(chosen, torch.maximum(self.source, self.target)[chosen], self.max_tokens)
 
     def take(self, step: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next batch [1, batch, token], cut to its longest sentences."""
@@ -163,6 +166,18 @@ class TokenBatches(Order):
         assert isinstance(copy, TokenBatches)
         copy.queue = list(self.queue)
         return copy
+
+
+def cut(
+    examples: Int[Tensor, " example"], sizes: Int[Tensor, " example"], max_tokens: int
+) -> list[Int[Tensor, " batch"]]:
+    """Return `examples` by size, in as many as `max_tokens` tokens hold when each is filled up to the longest."""
+    by_size = examples[sizes.argsort(stable=True)]
+    cuts = [0]
+    for place, longest in enumerate(sizes.sort().values.tolist()):
+        if (place + 1 - cuts[-1]) * longest > max_tokens and place > cuts[-1]:
+            cuts.append(place)
+    return list(by_size.tensor_split(cuts[1:]))
 
 
 def bleu(networks: Sequence[Mapping[str, Tensor]], task: Iwslt, beams: int = 5) -> list[float]:

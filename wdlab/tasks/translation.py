@@ -98,7 +98,9 @@ class Translation(Task):
         self, model: MemberModel, inputs: Int[Tensor, "example token"], labels: Int[Tensor, "example position"]
     ) -> dict[str, Float[Tensor, " member"]]:
         """Return each member's test loss (nats a word) and test error (share of sentences not translated exactly)."""
-        return evaluate(model, inputs, labels)
+        return evaluate(
+            model, list(zip(*(torch.split(tokens, EVALUATION_BATCH) for tokens in (inputs, labels)), strict=True))
+        )
 
 
 @lru_cache(maxsize=1)
@@ -107,23 +109,19 @@ def _number_words() -> data.Pairs:
 
 
 @torch.no_grad()
-def evaluate(
-    model: MemberModel, inputs: Int[Tensor, "example token"], labels: Int[Tensor, "example position"]
-) -> dict[str, Float[Tensor, " member"]]:
+def evaluate(model: MemberModel, parts: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Float[Tensor, " member"]]:
     """Return each member's mean test loss (nats a word, END included) and test error, in evaluation mode.
 
-    The error is the share of sentences that greedy decoding does not give word for word. No decoding is needed to know:
-    as long as it was right, what it reads is the true sentence, so it is right to the end exactly when, given the true
-    words before each, the most likely word is the true one.
+    `parts` are the test pairs, some at a time: sources [example, token] and targets [example, position]. The error is
+    the share of sentences that greedy decoding does not give word for word. No decoding is needed to know: as long as
+    it was right, what it reads is the true sentence, so it is right to the end exactly when, given the true words
+    before each, the most likely word is the true one.
     """
     model.eval()
-    parts = [
-        _read_off(model, inputs[start : start + EVALUATION_BATCH], labels[start : start + EVALUATION_BATCH])
-        for start in range(0, len(labels), EVALUATION_BATCH)
-    ]
+    loss, right = (torch.stack(read).sum(0) for read in zip(*(_read_off(model, *part) for part in parts), strict=True))
     model.train()
-    loss, right = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
-    return {"test_loss": loss / (labels != PAD).sum(), "test_error": 1 - right / len(labels)}
+    words, sentences = sum((labels != PAD).sum() for _, labels in parts), sum(len(labels) for _, labels in parts)
+    return {"test_loss": loss / words, "test_error": 1 - right / sentences}
 
 
 def _read_off(model: MemberModel, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -70,8 +70,8 @@ class History:
 
     `network` holds the final parameters and running statistics by name, where they were asked for.
 
-    `diverged_at` is the first step whose loss was not finite, in training or when tested, or None; from there on the
-    member stood still. It is the number of steps taken until then, so it may be as large as the run is long.
+    `diverged_at` is the first step whose loss was not finite, in training or when tested, or at whose reading the weights
+    were not, or None; from there on the member stood still. It is the number of steps taken until then, so it may be as large as the run is long.
     """
 
     run: Run
@@ -353,9 +353,10 @@ class Training:
         at = min(self.step, self.steps - 1)
         parameters = dict(self.model.named_parameters())
         tested = self.task.evaluate(self.model, self.inputs[: self.task.test_size], self.labels[: self.task.test_size])
-        self._notice_divergence(tested["test_loss"])
         with torch.no_grad():
-            matrices = [p for p in parameters.values() if p.ndim > 2]
+            norm = weight_norm([p for p in parameters.values() if p.ndim > 2])
+            # A weight that no test example reads, such as the embedding of a rare word, can be lost without a trace.
+            self._notice_divergence(tested["test_loss"] + norm)
             name, lr = self.runs[0].optimizer.name, self.lr_table[at]
             if self._matching is not None:
                 lr = lr * self._matching.lr_factors(self.model)
@@ -364,7 +365,7 @@ class Training:
                 "weight_decay": self.decay_table[at],
                 "train_loss": self._loss_sum / self._loss_steps if self._loss_steps else self._loss_sum * float("nan"),
                 **tested,
-                "weight_norm": weight_norm(matrices),
+                "weight_norm": norm,
                 "effective_lr": effective_lr(lr, self._scale_free, name),
                 "rotation": self._turned,
                 "objective_step": self._parted.objective,

@@ -70,8 +70,9 @@ class History:
 
     `network` holds the final parameters and running statistics by name, where they were asked for.
 
-    `diverged_at` is the first step whose loss was not finite, in training or when tested, or at whose reading the weights
-    were not, or None; from there on the member stood still. It is the number of steps taken until then, so it may be as large as the run is long.
+    `diverged_at` is the first step whose loss was not finite, in training or when tested, or at whose reading the
+    weights were not, or None; from there on the member stood still. It is the number of steps taken until then, so it
+    may be as large as the run is long.
     """
 
     run: Run

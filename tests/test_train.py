@@ -46,6 +46,7 @@ def same_history(a: History, b: History, **tolerance: float) -> None:
         )
 
 
+BACK = ("train_loss", "rotation", "objective_step", "decay_step")  # curves that look back, so not yet at step 0
 EXACT = {"rtol": 0.0, "atol": 0.0}
 ROUNDING = {"rtol": 1e-9, "atol": 1e-11}
 
@@ -92,7 +93,10 @@ def plain_loop(run: Run) -> tuple[nn.Sequential, dict[str, list[float]]]:
     net = torch_net(Training([run], "cpu", torch.float64).model)
     optimizer = torch_optimizer(run, net)
     lrs, timing = run.optimizer.lr * run.schedule.table(run.steps), run.decay.timing.table(run.steps)
-    losses, curves = [], {name: [] for name in CURVES}
+    losses, curves, lengths = [], {name: [] for name in CURVES}, ([], [])
+    some = optimizer.param_groups[0]["params"]
+    keep = run.optimizer.momentum if run.optimizer.name == "sgd" else run.optimizer.betas[0]
+    of_loss = [torch.zeros_like(p) for p in some]  # what the loss alone leaves in the buffer, or in Adam's m
     for step in range(run.steps):
         for group in optimizer.param_groups:
             group["lr"] = lrs[step].item()
@@ -101,8 +105,11 @@ def plain_loop(run: Run) -> tuple[nn.Sequential, dict[str, list[float]]]:
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(net(inputs[chosen]), labels[chosen])
         loss.backward()
-        before = matrices_of(net, run)
+        before, old = matrices_of(net, run), [p.detach().clone() for p in some]
+        gradients = [p.grad.clone() for p in some]
         optimizer.step()
+        for i, g in enumerate(gradients):
+            of_loss[i] = keep * of_loss[i] + (1 if run.optimizer.name == "sgd" else 1 - keep) * g
         losses.append(loss.item())
         if (step + 1) % (run.steps // run.evaluations) == 0:
             after = min(step + 1, run.steps - 1)
@@ -112,8 +119,24 @@ def plain_loop(run: Run) -> tuple[nn.Sequential, dict[str, list[float]]]:
                 torch.cosine_similarity(*pair, dim=0) for pair in zip(before, matrices_of(net, run), strict=True)
             ]
             curves["rotation"].append(sum(math.acos(cosine.item()) for cosine in cosines) / len(cosines))
+            for p, g, loss_part, whole in zip(some, gradients, of_loss, old, strict=True):
+                moved = lrs[step].item() * objective_direction(run, optimizer.state[p], g, loss_part, step + 1)
+                lengths[0].append(moved.square().sum().item())
+                lengths[1].append((whole - p.detach() - moved).square().sum().item())
+            curves["objective_step"].append(math.sqrt(sum(lengths[0])))
+            curves["decay_step"].append(math.sqrt(sum(lengths[1])))
+            lengths = [], []
             losses = []
     return net, curves
+
+
+def objective_direction(run: Run, state: dict, g: Tensor, of_loss: Tensor, step: int) -> Tensor:
+    """The part of torch's step that comes from the loss, before lr; over Adam's own v."""
+    o = run.optimizer
+    if o.name == "sgd":
+        return g + o.momentum * of_loss if o.nesterov else of_loss
+    root = (state["exp_avg_sq"] / (1 - o.betas[1] ** step)).sqrt() + o.eps
+    return of_loss / (1 - o.betas[0] ** step) / root
 
 
 def matrices_of(net: nn.Sequential, run: Run) -> list[Tensor]:
@@ -201,6 +224,43 @@ def test_a_residual_network_is_stepped_by_torch_s_sgd(spatial: int) -> None:
     pairs = zip(model.named_parameters(), ours.model.named_parameters(), strict=True)
     for (name, theirs), (_, mine) in pairs:
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10, msg=name)
+
+
+# The step in two parts
+
+PARTED = [(optimizer, name) for optimizer in ("sgd", "adam") for name in COUPLINGS]
+PARTED.remove(("sgd", "second_moment"))
+
+
+@pytest.mark.parametrize(("optimizer", "coupling"), PARTED)
+def test_the_two_parts_of_a_step_are_lengths_of_what_adds_up_to_it(optimizer: str, coupling: str) -> None:
+    """Three sides that close a triangle, and where a part is known in closed form, that length."""
+    made = ADAM if optimizer == "adam" else Optimizer(momentum=0.9)
+    training = Training([run(None, coupling, optimizer=made, evaluations=40)], "cpu", torch.float64)
+    part = training._slice
+    for _ in range(training.steps):
+        before = training.weights[part].clone()
+        training.advance()
+        step = (training.weights[part] - before).norm().item()
+        loss, decay = (training.rows[-1][1][CURVES.index(name)].item() for name in ("objective_step", "decay_step"))
+        assert abs(loss - decay) <= step * (1 + 1e-9) and step <= (loss + decay) * (1 + 1e-9)
+        assert loss > 0 and (decay > 0) == (coupling != "second_moment")
+        if coupling == "second_moment":
+            assert loss == pytest.approx(step, rel=1e-9)
+        if coupling == "decoupled":
+            lr = training.lr_table[training.step - 1].item()
+            assert decay == pytest.approx(lr * 0.05 * before.norm().item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", [ADAM, Optimizer(momentum=0.9)], ids=["adam", "sgd"])
+def test_a_step_without_decay_is_all_objective(optimizer: Optimizer) -> None:
+    ended, never = trained(
+        run(Timing.first(0.2), optimizer=optimizer), run(Timing.never(), optimizer=optimizer)
+    ).histories()
+    assert set(never.curves["decay_step"][1:]) == {0.0}
+    assert ended.curves["decay_step"][1] > 0
+    # l2 stays in the buffer when decay is over, and is forgotten as the buffer forgets.
+    assert 0 < ended.curves["decay_step"][-1] < 0.2 * ended.curves["decay_step"][1]
 
 
 # Scalings, by hand
@@ -650,7 +710,8 @@ class NoReading(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("members", [SGD_MEMBERS, ADAM_MEMBERS, BY_GRADIENT, CONVOLUTIONS, MATCHED])
-def test_a_step_reads_nothing_back_from_the_device(members: list[Run]) -> None:
+def test_a_step_reads_nothing_back_from_the_device(members: list[Run], monkeypatch) -> None:
+    monkeypatch.setattr(Training, "_may_stand_still", lambda self: True)  # as on a GPU
     training = Training(members, "cpu")
     with NoReading():
         training.advance(8)
@@ -696,7 +757,7 @@ def check_diverged(history: History, at: int) -> None:
         for step, value in zip(history.steps, history.curves[name], strict=True):
             if step > at:
                 assert math.isnan(value), (name, step)
-            if step < at and not (name in ("train_loss", "rotation") and step == 0):
+            if step < at and not (name in BACK and step == 0):
                 assert math.isfinite(value), (name, step)
     assert all(math.isfinite(value) for name in CURVES[:2] for value in history.curves[name])
 

@@ -18,15 +18,20 @@ from wdlab.checks import known, whole
 from wdlab.decay import (
     AdamBuffers,
     Decay,
+    Parts,
     Rates,
     Timing,
     adam_,
+    adam_parts,
     coupling,
+    first_moment_,
     is_decayed,
+    momentum_,
     rates,
     scale,
     second_moment_,
     sgd_,
+    sgd_parts,
 )
 from wdlab.decay.coupling import Scalar
 from wdlab.matching import Matching
@@ -39,7 +44,18 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 NARROW = 256  # widest MLP that trains on one thread
-CURVES = ("lr", "weight_decay", "train_loss", "test_loss", "test_error", "weight_norm", "effective_lr", "rotation")
+CURVES = (
+    "lr",
+    "weight_decay",
+    "train_loss",
+    "test_loss",
+    "test_error",
+    "weight_norm",
+    "effective_lr",
+    "rotation",
+    "objective_step",
+    "decay_step",
+)
 
 
 @dataclass(frozen=True)
@@ -47,9 +63,11 @@ class History:
     """What one run left behind: `curves` by name, each [evaluation], with the `steps` at which they were read.
 
     After s steps are read: lr and weight_decay (lambda times timing) of the step to come; train_loss, the mean over the
-    batches since the reading before, each before its own step (NaN at step 0); test_loss and test_error; weight_norm of
-    all matrices and kernels; effective_lr, from the lr of the step to come; rotation, the angle in radians by which the
-    last step turned the scale-invariant weights, a mean over tensors (NaN at step 0).
+    batches since the reading before, each before its own step; test_loss and test_error; weight_norm of all matrices
+    and kernels; effective_lr, from the lr of the step to come; rotation, the angle in radians by which the last step
+    turned the scale-invariant weights, a mean over tensors; objective_step and decay_step, how far the last step moved
+    the decayed weights for the gradient of the loss, and for lambda w (see `wdlab.decay.adam_parts`). What looks
+    back is NaN at step 0.
 
     `network` holds the final parameters and running statistics by name, where they were asked for.
 
@@ -129,6 +147,7 @@ class Training:
         self._loss_sum = torch.zeros(members, dtype=dtype, device=self.device)
         self._loss_steps = 0
         self._turned = torch.full((members,), torch.nan, dtype=dtype, device=self.device)
+        self._parted = Parts(self._turned, self._turned)
         self.rows: list[tuple[int, Tensor]] = []
         with _held_to(self.threads):
             self._record()
@@ -186,6 +205,8 @@ class Training:
         adam = 4 if isinstance(self._numbers[2], Tensor) else 2
         count = 1 if self.runs[0].optimizer.name == "sgd" else adam
         self._buffers = [torch.zeros_like(self.weights) for _ in range(count)]
+        # What the loss alone leaves in the first buffer of the decayed weights; made when decay first enters there.
+        self._of_loss: Tensor | None = None
 
     @property
     def _scale_free(self) -> list[Tensor]:
@@ -206,14 +227,16 @@ class Training:
 
     def _advance(self, read: bool) -> None:
         before = [weight.detach().clone() for weight in self._scale_free] if read else []
+        start = self.weights[self._slice].clone() if read else None
         inputs, labels = self._next_batch()
         loss = self.model.loss_and_gradient(inputs, labels)
         self._loss_sum += loss
         self._loss_steps += 1
         self._notice_divergence(loss)
-        self._update()
+        lr, rate = self._update()
         self.step += 1
-        if read:
+        if start is not None:
+            self._parted = self._split(start, lr, rate)
             self._turned = _mean_rotation(before, self._scale_free)
             self._record()
 
@@ -233,11 +256,16 @@ class Training:
         first = ~loss.isfinite() & (self.diverged_at < 0)
         self.diverged_at.masked_fill_(first, self.step)
 
-    def _update(self) -> None:
-        """Apply the update rule to the decayed slice of the buffer and to the rest; the diverged stand still."""
+    def _update(self) -> tuple[Tensor, Rates]:
+        """Apply the update rule to the decayed slice of the buffer and to the rest; the diverged stand still.
+
+        Returns lr and lambda times each of the five numbers, as they were at this step.
+        """
         diverged = (self.diverged_at >= 0).unsqueeze(1)
-        for still in (self.gradient, *self._buffers):
-            still.masked_fill_(diverged, 0.0)
+        if self._may_stand_still():
+            for still in (self.gradient, *self._buffers):
+                still.masked_fill_(diverged, 0.0)
+        self._keep_of_loss()
         lr = self.lr_table[self.step].unsqueeze(1)
         if self._matching is not None and self._matching.copies_lr:
             lr = lr * self._matching.spread(self._matching.lr_factors(self.model))
@@ -249,11 +277,16 @@ class Training:
                 nesterov = self.runs[0].optimizer.nesterov
                 sgd_(self.weights[part], self.gradient[part], buffer, given, _cut(lr, part), self._momentum, nesterov)
         else:
-            self._update_adam(lr)
+            rate = self._update_adam(lr)
         if self._matching is not None and self._matching.copies_norm:
             self._matching.rescale_(self.model, self.diverged_at >= 0)
+        return lr, rate
 
-    def _update_adam(self, lr: Tensor) -> None:
+    def _may_stand_still(self) -> bool:
+        """Whether a member has diverged, read on the CPU only: a GPU would stop for it, and fills at little cost."""
+        return self.device.type != "cpu" or bool((self.diverged_at >= 0).any())
+
+    def _update_adam(self, lr: Tensor) -> Rates:
         step = self.step + 1
         plain = self._rates(None) if not self._by_gradient else Rates()
         parts = [(part, given, AdamBuffers(*(b[part] for b in self._buffers))) for part, given in self._parts(plain)]
@@ -264,6 +297,38 @@ class Training:
             plain = self._rates(mean_square)
         for (part, _, buffers), (_, given) in zip(parts, self._parts(plain), strict=True):
             adam_(self.weights[part], self.gradient[part], buffers, given, _cut(lr, part), self._betas, self._eps, step)
+        return plain
+
+    # The step in two parts
+
+    def _keep_of_loss(self) -> None:
+        """Follow what the gradients of the loss alone leave in the buffer that decay enters too."""
+        sgd = self.runs[0].optimizer.name == "sgd"
+        entered = self._numbers[:1] + (self._numbers[2:3] if sgd else ())
+        if self._of_loss is None and any(isinstance(number, Tensor) for number in entered):
+            self._of_loss = self._buffers[0][self._slice].clone()
+        if self._of_loss is not None:
+            g = self.gradient[self._slice]
+            if sgd:
+                momentum_(self._of_loss, g, g, Rates(), self._momentum)
+            else:
+                first_moment_(self._of_loss, g, g, Rates(), self._betas[0])
+
+    def _split(self, start: Tensor, lr: Tensor, rate: Rates) -> Parts:
+        """Return the lengths [member] of the two parts of the step that led here from the decayed weights `start`."""
+        part, run = self._slice, self.runs[0]
+        lr, buffers = _cut(lr, part), [buffer[part] for buffer in self._buffers]
+        if run.optimizer.name == "sgd":
+            given = (rate, lr, self._momentum, run.optimizer.nesterov)
+            parts = sgd_parts(start, self.gradient[part], buffers[0], self._of_loss, *given)
+        else:
+            rest = (lr, self._betas, self._eps, self.step)
+            parts = adam_parts(start, AdamBuffers(*buffers), self._of_loss, rate, *rest)
+        return Parts(*(torch.linalg.vector_norm(moved, dim=1) for moved in parts))
+
+    @property
+    def _slice(self) -> tuple[slice, slice]:
+        return slice(None), slice(self._decayed)
 
     @property
     def _by_gradient(self) -> bool:
@@ -286,6 +351,7 @@ class Training:
         """Evaluate here too, unless this step was read; what tells of the last step is NaN, for it is over."""
         if self.rows[-1][0] != self.step:
             self._turned = torch.full_like(self._turned, torch.nan)
+            self._parted = Parts(self._turned, self._turned)
             with _held_to(self.threads):
                 self._record()
 
@@ -312,6 +378,8 @@ class Training:
                 "weight_norm": weight_norm(matrices),
                 "effective_lr": effective_lr(lr, self._scale_free, name),
                 "rotation": self._turned,
+                "objective_step": self._parted.objective,
+                "decay_step": self._parted.decay,
             }
             values = torch.stack([row[curve] for curve in CURVES])
             values[2:].masked_fill_(self.diverged_at >= 0, float("nan"))
@@ -351,6 +419,7 @@ class Training:
         for name in ("lr_table", "decay_table", "diverged_at", "_loss_sum"):
             setattr(other, name, getattr(self, name).clone())
         other._buffers = [buffer.clone() for buffer in self._buffers]
+        other._of_loss = None if self._of_loss is None else self._of_loss.clone()
         other.runs, other.rows = list(self.runs), list(self.rows)
         return other
 

@@ -7,7 +7,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from wdlab.decay import COUPLINGS, AdamBuffers, Rates, adam_, coupling, rates, second_moment_, sgd_
+from wdlab.decay import (
+    COUPLINGS,
+    AdamBuffers,
+    Parts,
+    Rates,
+    adam_,
+    adam_parts,
+    coupling,
+    first_moment_,
+    momentum_,
+    rates,
+    second_moment_,
+    sgd_,
+    sgd_parts,
+)
 from wdlab.decay.coupling import unbiased
 
 STEPS = 60
@@ -108,6 +122,101 @@ def test_two_first_moments_over_a_shared_v_are_one(in_v: float, name: str) -> No
         adam_(w, d, penalty, Rates(), LR, BETAS, EPS, t)
         path.append(w.item())
     assert path == pytest.approx(ours_adam(name), rel=1e-11, abs=1e-13)
+
+
+# The step in two parts
+
+
+def plain_adam_parts(name: str) -> list[tuple[float, float]]:
+    """What the loss and what decay did to w at each step: two first moments, everything else as the rule says."""
+    a_m, a_v, a_own, a_adapt, a_post = COUPLINGS[name].numbers
+    w, m, p, v, s, u, (b1, b2), found = 1.5, 0.0, 0.0, 0.0, 0.0, 0.0, BETAS, []
+    for t in range(1, STEPS + 1):
+        g, d = gradient(w, t), LAMBDA * w
+        m, p = b1 * m + (1 - b1) * g, b1 * p + (1 - b1) * a_m * d
+        v = b2 * v + (1 - b2) * (g + a_v * d) ** 2
+        s, u = b1 * s + (1 - b1) * d, b2 * u + (1 - b2) * d**2
+        c1, c2 = 1 - b1**t, 1 - b2**t
+        root = math.sqrt(v / c2) + EPS
+        own = (s / c1) / (math.sqrt(u / c2) + EPS)
+        found.append((-LR * m / c1 / root, -LR * ((p / c1 + a_adapt * d) / root + a_own * own + a_post * d)))
+        w += sum(found[-1])
+    return found
+
+
+def plain_sgd_parts(name: str, momentum: float, nesterov: bool) -> list[tuple[float, float]]:
+    a_m, _, a_own, a_adapt, a_post = COUPLINGS[name].numbers
+    w, b, p, found = 1.5, 0.0, 0.0, []
+    for t in range(1, STEPS + 1):
+        g, d = gradient(w, t), LAMBDA * w
+        b, p = momentum * b + g, momentum * p + (a_m + a_own) * d
+        loss, inside = (g + momentum * b, (a_m + a_own) * d + momentum * p) if nesterov else (b, p)
+        found.append((-LR * loss, -LR * (inside + (a_adapt + a_post) * d)))
+        w += sum(found[-1])
+    return found
+
+
+def our_adam_parts(name: str) -> tuple[list[Parts], list[Tensor]]:
+    """The parts of every step, and the steps themselves, w after minus w before."""
+    w, parts, steps, numbers = weight(), [], [], COUPLINGS[name]
+    rate = rates(numbers.numbers, LAMBDA)
+    own = (torch.zeros_like(w), torch.zeros_like(w)) if numbers.a_own else (None, None)
+    buffers = AdamBuffers(torch.zeros_like(w), torch.zeros_like(w), *own)
+    of_loss = torch.zeros_like(w) if numbers.a_m else None
+    for t, g in walk(w):
+        before = w.clone()
+        second_moment_(buffers, w, g, rate, BETAS[1])
+        adam_(w, g, buffers, rate, LR, BETAS, EPS, t)
+        if of_loss is not None:
+            first_moment_(of_loss, before, g, Rates(), BETAS[0])
+        parts.append(adam_parts(before, buffers, of_loss, rate, LR, BETAS, EPS, t))
+        steps.append(w - before)
+    return parts, steps
+
+
+def our_sgd_parts(name: str, momentum: float, nesterov: bool) -> tuple[list[Parts], list[Tensor]]:
+    w, parts, steps, rate = weight(), [], [], rates(COUPLINGS[name].numbers, LAMBDA)
+    buffer, of_loss = (torch.zeros_like(w), torch.zeros_like(w)) if momentum else (None, None)
+    for _, g in walk(w):
+        before = w.clone()
+        sgd_(w, g, buffer, rate, LR, momentum, nesterov)
+        if of_loss is not None:
+            momentum_(of_loss, before, g, Rates(), momentum)
+        parts.append(sgd_parts(before, g, buffer, of_loss, rate, LR, momentum, nesterov))
+        steps.append(w - before)
+    return parts, steps
+
+
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_adams_parts_are_those_of_plain_python_and_add_up_to_the_step(name: str) -> None:
+    parts, steps = our_adam_parts(name)
+    assert [x.item() for part in parts for x in part] == pytest.approx(
+        [x for part in plain_adam_parts(name) for x in part], rel=1e-11, abs=1e-13
+    )
+    torch.testing.assert_close([sum(part) for part in parts], steps, rtol=1e-11, atol=1e-14)
+    assert all(part.decay == 0 for part in parts) == (name == "second_moment")
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (MOMENTUM, False), (MOMENTUM, True)])
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_sgds_parts_are_those_of_plain_python_and_add_up_to_the_step(
+    name: str, momentum: float, nesterov: bool
+) -> None:
+    parts, steps = our_sgd_parts(name, momentum, nesterov)
+    assert [x.item() for part in parts for x in part] == pytest.approx(
+        [x for part in plain_sgd_parts(name, momentum, nesterov) for x in part], rel=1e-11, abs=1e-13
+    )
+    torch.testing.assert_close([sum(part) for part in parts], steps, rtol=1e-11, atol=1e-14)
+    assert all(part.decay == 0 for part in parts) == (name == "second_moment")
+
+
+def test_decay_that_enters_v_alone_is_in_neither_part_but_shortens_both() -> None:
+    """The objective's part of l2 is smaller than that of first_moment by their denominators, and by nothing else."""
+    parts = [our_adam_parts(name)[0][0] for name in ("l2", "first_moment")]
+    g = gradient(1.5, 1)
+    shorter = (abs(g) + EPS) / (abs(g + LAMBDA * 1.5) + EPS)
+    for one, other in zip(*parts, strict=True):
+        assert one.item() == pytest.approx(other.item() * shorter, rel=1e-10)
 
 
 def test_without_momentum_the_couplings_of_sgd_are_one() -> None:

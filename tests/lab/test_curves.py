@@ -161,8 +161,7 @@ def test_the_two_parts_of_a_step_are_drawn_beside_each_other() -> None:
     assert list(pen.second.get_ydata()) == [0.1, 0.2, 0.1, 0.1]
     low, high = curves.figure.axes[0].get_ylim()
     assert low <= 0.01 and high >= 0.2
-    without = trial(Dials())
-    del without.histories[0].curves["decay_step"]
+    without = trial(Dials("never"), decay_step=[math.nan, 0.0, 0.0, 0.0, 0.0])
     curves.show([without], without)
     assert not pen.leader.get_visible()
 

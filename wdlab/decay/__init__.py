@@ -1,7 +1,22 @@
 """The subject: when weight decay acts (timing) and where it enters the optimizer (coupling). No training here."""
 
 from wdlab.decay.axes import MASKS, SCALINGS, Decay, Mask, check_scaling, is_decayed, scale
-from wdlab.decay.coupling import COUPLINGS, AdamBuffers, Coupling, Rates, adam_, coupling, rates, second_moment_, sgd_
+from wdlab.decay.coupling import (
+    COUPLINGS,
+    AdamBuffers,
+    Coupling,
+    Parts,
+    Rates,
+    adam_,
+    adam_parts,
+    coupling,
+    first_moment_,
+    momentum_,
+    rates,
+    second_moment_,
+    sgd_,
+    sgd_parts,
+)
 from wdlab.decay.timing import Timing
 
 __all__ = [
@@ -12,14 +27,19 @@ __all__ = [
     "Coupling",
     "Decay",
     "Mask",
+    "Parts",
     "Rates",
     "Timing",
     "adam_",
+    "adam_parts",
     "check_scaling",
     "coupling",
+    "first_moment_",
     "is_decayed",
+    "momentum_",
     "rates",
     "scale",
     "second_moment_",
     "sgd_",
+    "sgd_parts",
 ]

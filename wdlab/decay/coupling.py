@@ -83,18 +83,34 @@ def sgd_(
 
     Shapes: w, g and buffer alike; each rate and hyperparameter a number or broadcastable against them.
     """
-    inside, outside = rate.m + rate.own, rate.adapt + rate.post
-    if buffer is None or nesterov:
-        push = step = _plus(g, w, inside)
-        if buffer is not None:
-            _plus(push, buffer, momentum, out=buffer)
-            step = _plus(push, buffer, momentum)
-    else:
-        _plus(g, buffer, momentum, out=buffer)
-        step = buffer if _is_zero(inside) else _plus(buffer, w, inside, out=buffer)
+    if buffer is not None:
+        momentum_(buffer, w, g, rate, momentum)
+    step = _sgd_direction(w, g, buffer, rate, momentum, nesterov)
+    outside = rate.adapt + rate.post
     if not _is_zero(outside):
         w.mul_(1 - lr * outside)  # decoupled: the weights shrink, and no buffer ever hears of it
     _plus(w, step, -lr, out=w)
+
+
+def momentum_(buffer: Tensor, w: Tensor, g: Tensor, rate: Rates, momentum: Scalar) -> None:
+    """SGD's buffer, in place: buffer <- momentum buffer + g + (a_m + a_own) d; shapes as in `sgd_`.
+
+    It is linear: called with `Rates()`, it keeps what the loss's gradients alone leave in a buffer.
+    """
+    _plus(g, buffer, momentum, out=buffer)
+    inside = rate.m + rate.own
+    if not _is_zero(inside):
+        _plus(buffer, w, inside, out=buffer)
+
+
+def _sgd_direction(
+    w: Tensor, g: Tensor, buffer: Tensor | None, rate: Rates, momentum: Scalar, nesterov: bool
+) -> Tensor:
+    """What SGD multiplies by lr, decay outside the buffer apart; linear in g, w and the buffer together."""
+    if buffer is not None and not nesterov:
+        return buffer
+    push = _plus(g, w, rate.m + rate.own)
+    return push if buffer is None else _plus(push, buffer, momentum)
 
 
 class AdamBuffers(NamedTuple):
@@ -130,17 +146,93 @@ def adam_(
     Shapes as in `sgd_`.
     """
     beta1, beta2 = betas
-    _ema_(buffers.m, _plus(g, w, rate.m), beta1)
-    denominator = unbiased(buffers.v, beta2, step).sqrt_().add_(eps)
-    update = _plus(unbiased(buffers.m, beta1, step), w, rate.adapt).div_(denominator)
+    first_moment_(buffers.m, w, g, rate, beta1)
     if buffers.s is not None and buffers.u is not None:
         d = w * _like(w, rate.own)
         _ema_(buffers.s, d, beta1)
         _ema_(buffers.u, d.square(), beta2)
-        update.add_(unbiased(buffers.s, beta1, step).div_(unbiased(buffers.u, beta2, step).sqrt_().add_(eps)))
+    update = _adam_direction(w, buffers, rate, betas, eps, step)
     if not _is_zero(rate.post):
         w.mul_(1 - lr * rate.post)  # decoupled: the weights shrink, and no buffer ever hears of it
     _plus(w, update, -lr, out=w)
+
+
+def first_moment_(m: Tensor, w: Tensor, g: Tensor, rate: Rates, beta1: Scalar) -> None:
+    """Adam's first moment, in place: m <- EMA(g + a_m d); shapes as in `sgd_`.
+
+    It is linear: called with `Rates()`, it keeps EMA(g), what the loss's gradients alone leave in m.
+    """
+    _ema_(m, _plus(g, w, rate.m), beta1)
+
+
+def _adam_direction(
+    w: Tensor, buffers: AdamBuffers, rate: Rates, betas: tuple[Scalar, Scalar], eps: Scalar, step: Scalar
+) -> Tensor:
+    """What Adam multiplies by lr, a_post d apart; v given, it is linear in m and d."""
+    beta1, beta2 = betas
+    denominator = unbiased(buffers.v, beta2, step).sqrt_().add_(eps)
+    update = _plus(unbiased(buffers.m, beta1, step), w, rate.adapt).div_(denominator)
+    if buffers.s is not None and buffers.u is not None:
+        update.add_(unbiased(buffers.s, beta1, step).div_(unbiased(buffers.u, beta2, step).sqrt_().add_(eps)))
+    return update
+
+
+class Parts(NamedTuple):
+    """A step, w_after - w_before, in two parts that add up to it: from the gradient of the loss, and from d."""
+
+    objective: Tensor
+    decay: Tensor
+
+
+def sgd_parts(
+    w: Tensor,
+    g: Tensor,
+    buffer: Tensor | None,
+    of_loss: Tensor | None,
+    rate: Rates,
+    lr: Scalar,
+    momentum: Scalar,
+    nesterov: bool = False,
+) -> Parts:
+    """Return the two parts of the step of `sgd_` that has just led away from `w`.
+
+    `w` and `g` are the weights before the step and their gradient, `buffer` is what the step left. `of_loss` is the
+    same buffer kept for the loss alone (`momentum_` with `Rates()` at every step); None where no decay ever enters.
+    Shapes as in `sgd_`.
+    """
+    of_loss = buffer if of_loss is None else of_loss
+    of_decay = None if buffer is None or of_loss is None else buffer - of_loss
+    objective = _sgd_direction(w, g, of_loss, Rates(), momentum, nesterov)
+    decay = _sgd_direction(w, torch.zeros_like(g), of_decay, rate, momentum, nesterov)
+    return _moved(objective, _plus(decay, w, rate.adapt + rate.post), lr)
+
+
+def adam_parts(
+    w: Tensor,
+    buffers: AdamBuffers,
+    of_loss: Tensor | None,
+    rate: Rates,
+    lr: Scalar,
+    betas: tuple[Scalar, Scalar],
+    eps: Scalar,
+    step: Scalar,
+) -> Parts:
+    """Return the two parts of the step of `adam_` that has just led away from `w`, over the v that both share.
+
+    m = EMA(g) + a_m EMA(d), for a mean is linear, so each part has its own share of m. Where decay enters v it makes
+    both smaller; that is counted in neither, so `second_moment` has no decay part.
+
+    `w` is the weights before the step, `buffers` what the step left. `of_loss` is EMA(g) (`first_moment_` with
+    `Rates()` at every step); None where a_m is 0 and m is that already. Shapes as in `sgd_`.
+    """
+    of_loss = buffers.m if of_loss is None else of_loss
+    objective = _adam_direction(w, AdamBuffers(of_loss, buffers.v), Rates(), betas, eps, step)
+    decay = _adam_direction(w, buffers._replace(m=buffers.m - of_loss), rate, betas, eps, step)
+    return _moved(objective, _plus(decay, w, rate.post), lr)
+
+
+def _moved(objective: Tensor, decay: Tensor, lr: Scalar) -> Parts:
+    return Parts(objective * _like(objective, -lr), decay * _like(decay, -lr))
 
 
 def unbiased(mean: Tensor, beta: Scalar, step: Scalar) -> Tensor:

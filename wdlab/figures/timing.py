@@ -21,8 +21,10 @@ CURVE_TITLES = {
     "weight_norm": "Weight norm",
     "effective_lr": "Effective learning rate",
     "rotation": "Angle of one step (radians)",
+    "objective_step": "Step's part from the loss (length)",
+    "decay_step": "Step's part from decay (length)",
 }
-LOGARITHMIC = ("effective_lr", "train_loss", "rotation")
+LOGARITHMIC = ("effective_lr", "train_loss", "rotation", "objective_step", "decay_step")
 
 
 def curves(

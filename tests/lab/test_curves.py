@@ -136,7 +136,7 @@ def test_what_was_done_by_hand_is_marked_labelled_and_said() -> None:
         assert list(panel._pens[0].dots.get_xdata()) == [0.5]
     assert [word.get_text() for word in curves._panels[0]._words if word.get_visible()] == ["decay on"]
     labels = [pen.label.get_text().split("  ")[1] for pen in curves._panels[0]._pens[:2]]
-    assert labels == ["never, decay on at 50%", "never"]
+    assert labels == ["never, on at 50%", "never"]
     assert "Step 2: decay on." in in_words([plain, turned], turned)
 
 

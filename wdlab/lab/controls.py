@@ -150,13 +150,13 @@ def toggles(options: Sequence[tuple[str, object]], value: object) -> Any:
 
 def button(name: str, **look: object) -> Any:
     """Return a button that is as wide as its name needs."""
-    layout = widgets.Layout(width="auto", min_width="72px", margin="2px 4px 2px 0")
+    layout = widgets.Layout(width="auto", min_width="64px", margin="2px 4px 2px 0")
     return widgets.Button(description=name, layout=layout, **look)
 
 
 def switch(name: str, value: bool = False, **look: object) -> Any:
     """Return a button that stays pressed, as wide as its name needs."""
-    layout = widgets.Layout(width="auto", min_width="72px", margin="2px 4px 2px 0")
+    layout = widgets.Layout(width="auto", min_width="64px", margin="2px 4px 2px 0")
     return widgets.ToggleButton(value=value, description=name, layout=layout, **look)
 
 

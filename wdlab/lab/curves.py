@@ -173,6 +173,7 @@ class _Panel:
         look: dict[str, Any] = {"color": INK, "lw": 1.0, "ls": (0, (3, 2)), "transform": over, "zorder": 2.5}
         self._marks = [axes.plot([], [], **look)[0] for _ in range(MARKS)]
         words: dict[str, Any] = {"size": FONT - 1.5, "color": INK, "transform": over, "zorder": 6, "va": "top"}
+        words["bbox"] = {"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.8}
         self._words = [axes.text(0, 0, "", **words) for _ in range(MARKS)]
         self.moving: list[Artist] = [artist for pen in self._pens for artist in pen.artists]
         self.moving += [*self._marks, *self._words]

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from wdlab.lab.controls import button, label, picture, row, stack, switch, weakly
+from wdlab.lab.controls import button, picture, row, stack, switch, weakly
 from wdlab.lab.panel import Panel
 from wdlab.lab.quantities import QUANTITIES
 from wdlab.lab.table import Table
@@ -39,9 +39,8 @@ class Desk:
         self._listen(handlers)
 
     def _lay_out(self, panel: Panel) -> Any:
-        buttons = row([self.run, self.pause, self.step, self.stop, self.reset])
-        during = stack([widgets.HTML(label("During a run", "from its next step on")), row([self.decay, self.fork])])
-        controls = [buttons, self.progress, self.status, during]
+        buttons = [row([self.run, self.pause, self.step, self.stop]), row([self.decay, self.fork, self.reset])]
+        controls = [*buttons, self.progress, self.status]  # the status grows, so it comes last
         left = stack(
             controls if panel.columns else [panel.box, *controls], flex="1 1 270px", max_width="700px", min_width="0"
         )

@@ -19,7 +19,7 @@ RESULTS = ("test_error", "train_loss", "weight_norm", "effective_lr")
 ALWAYS = ("run", "timing", "weight_decay", "lr", "by_hand", "steps", *RESULTS)
 """Columns that are shown in any case; the others where they differ between runs."""
 NUMBERS = {"test_error": "{:.1%}", "train_loss": "{:.3f}", "weight_norm": "{:.1f}", "effective_lr": "{:.1e}"}
-NAMES = {"weight_decay": "λ", "by_hand": "by hand", "diverged_at": "diverged at"}
+NAMES = {"weight_decay": "λ", "test_error_sd": "sd of error", "effective_lr": "effective lr"}
 FILE = "wdlab-runs.csv"
 
 
@@ -57,12 +57,17 @@ def seen(rows: pd.DataFrame) -> list[str]:
     return [name for name in rows.columns if name in ALWAYS or name in differs]
 
 
+def spoken(name: str) -> str:
+    """Return how a column is called on the screen."""
+    return NAMES.get(name, name.replace("_", " "))
+
+
 def to_html(rows: pd.DataFrame, by: str = "run", down: bool = False) -> str:
     """Return the rows, sorted, as a table that a screen reader can walk through."""
-    cell = 'style="padding:2px 8px; text-align:left; white-space:nowrap; border-bottom:1px solid rgba(128,128,128,.4)"'
+    cell = 'style="padding:2px 6px; text-align:left; white-space:nowrap; border-bottom:1px solid rgba(128,128,128,.4)"'
     order = {by: "descending" if down else "ascending"}
     head = "".join(
-        f'<th scope="col" aria-sort="{order.get(name, "none")}" {cell}>{escape(NAMES.get(name, name))}'
+        f'<th scope="col" aria-sort="{order.get(name, "none")}" {cell}>{escape(spoken(name))}'
         f"{' ▾' if down and name == by else ' ▴' if name == by else ''}</th>"
         for name in seen(rows)
     )
@@ -118,7 +123,7 @@ class Table:
     def show(self, rows: pd.DataFrame) -> None:
         """Show `rows`, sorted as before."""
         self._rows = rows
-        options = tuple((NAMES.get(name, name), name) for name in seen(rows))
+        options = tuple((spoken(name), name) for name in seen(rows))
         if self.by.options != options:
             kept = self.by.value if self.by.value in dict(options).values() else "run"
             self.by.options = options

@@ -14,10 +14,12 @@ from wdlab.lab.dials import Dials, labels
 from wdlab.run import Run
 from wdlab.train import History, Training
 
+SHORT = {"decay on": "on", "decay off": "off", "forked, decay on": "on", "forked, decay off": "off", "forked": "fork"}
+
 
 @dataclass(frozen=True)
 class Event:
-    """What was done to a run by hand, and after how many steps: "decay on", "decay off" or "forked"."""
+    """What was done to a run by hand, in words of SHORT, and after how many steps."""
 
     step: int
     what: str
@@ -89,8 +91,14 @@ class Trial:
 
     @property
     def told(self) -> str:
-        """What was done to it, as a label says it."""
+        """What was done to it by hand, and when."""
         return ", ".join(f"{event.what} at {event.step / self.run.steps:.0%}" for event in self.events)
+
+    @property
+    def sign(self) -> str:
+        """What a label says of it: what was done since it was forked off, in few words."""
+        own = [event for event in self.events if event.step >= self.born]
+        return ", ".join(f"{SHORT.get(event.what, event.what)} at {event.step / self.run.steps:.0%}" for event in own)
 
     def acts(self, step: int) -> bool:
         """Whether decay acts in the step after `step` steps."""
@@ -133,4 +141,4 @@ def spans(decay: Tensor) -> list[tuple[float, float]]:
 
 def named(trials: Sequence[Trial]) -> list[str]:
     """Return a label for each of `trials` that says only what differs between them."""
-    return labels([trial.dials for trial in trials], [trial.told for trial in trials])
+    return labels([trial.dials for trial in trials], [trial.sign for trial in trials])

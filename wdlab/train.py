@@ -437,8 +437,8 @@ class Training:
         A new lr or lambda by itself holds to the end of the run, whatever the schedule or the timing said. With a
         `timing` lambda follows it, the run's own lambda where none is given; so does lr with a `schedule`. Both count
         the steps from the beginning of the run. A coupling with buffers of its own finds them as they would be had
-        lambda been 0 until now. The history's curves show all of it, while `runs` still holds the setting the run began
-        with. Raises ValueError for what the run could not have had from the start.
+        lambda been 0 until now. The history's curves show all of it from the next reading on, while `runs` still holds
+        the setting the run began with. Raises ValueError for what the run could not have had from the start.
         """
         run = self.runs[whole("member", member, 0, len(self.runs) - 1)]
         asked = replace(run.decay, timing=timing or Timing.always(), coupling=coupling or run.decay.coupling)

@@ -6,17 +6,15 @@ import math
 import os
 import subprocess
 import sys
-import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
 from html import escape
-from itertools import count
 
 import pytest
 from ipywidgets import Widget
 
 import wdlab
+from tests.lab.live import FOREVER, SMALL, running, shaded, side_labels, until, visible
 from wdlab.lab import Dials, Lab, curves, worker
 from wdlab.lab.controls import VIEW
 from wdlab.lab.curves import BOLD, FAINT
@@ -24,62 +22,7 @@ from wdlab.lab.dials import PRESETS
 from wdlab.lab.lab import EARLIER
 from wdlab.train import Training
 
-SMALL = wdlab.Model(width=4, depth=1)
-FOREVER = 200_000
-
-
-@pytest.fixture
-def pixels() -> None:
-    """Asked for by tests that need real pictures."""
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """A live notebook; without `pixels` the figure gets its data but is not drawn, which takes most of the time."""
-    monkeypatch.delenv("WDLAB_HEADLESS", raising=False)
-    if "pixels" not in request.fixturenames:
-        numbers = count()
-        monkeypatch.setattr(worker, "FRAME", 0.02)
-        for name in ("png", "frame"):
-            monkeypatch.setattr(curves.Curves, name, lambda _: b"picture %d" % next(numbers))
-
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., Lab]]:
-    made: list[Lab] = []
-
-    def make(**options: object) -> Lab:
-        made.append(Lab(**{"model": SMALL, "steps": 8, "device": "cpu", "block": True} | options))
-        return made[-1]
-
-    yield make
-    for lab in made:
-        lab.close()
-    assert running() == []
-
-
-def running() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "wdlab-lab"]
-
-
-def until(true: Callable[[], object], seconds: float = 20.0, pause: float = 0.01) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(pause)
-
-
-def visible(lab: Lab, panel: int = 0) -> list:
-    """The run lines of a panel that are shown and hold data."""
-    return [line for line in lab._curves._panels[panel].lines if line.get_visible() and len(line.get_xdata())]
-
-
-def shaded(lab: Lab) -> list[tuple[float, float]]:
-    return [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in lab.figure.axes[1].patches]
-
-
-def side_labels(lab: Lab, panel: int = 0) -> list[str]:
-    return [pen.label.get_text() for pen in lab._curves._panels[panel]._pens if pen.label.get_visible()]
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 # One run

@@ -33,7 +33,7 @@ class Desk:
         self.image = picture(b"", "700px")
         self.curves = {name: switch(one.short, name in curves) for name, one in QUANTITIES.items()}
         self.table = Table(self.clear)
-        self.link = widgets.Text(value=link, layout=widgets.Layout(width="auto", flex="1 1 200px"))
+        self.link = widgets.Text(value=link, description="Setting", layout=widgets.Layout(width="auto"))
         self._acting: bool | None = None  # what the switch was last set to, and by whom does not matter
         self.root = self._lay_out(panel)
         self._listen(handlers)
@@ -48,7 +48,7 @@ class Desk:
         right = stack(
             [choice, self.image, self.words], flex="3 1 460px", max_width="700px", min_width="0", overflow="auto"
         )
-        both = row([left, right], align_items="flex-start", width="100%", grid_gap="12px")
+        both = row([left, right], align_items="flex-start", width="100%", grid_gap="12px", margin="6px 0 0 0")
         told = widgets.HTML("Hand this text on: <code>Lab.from_link('...')</code> opens a Lab at this setting.")
         more = widgets.Accordion(children=[self.table.box, stack([told, self.link])], selected_index=None)
         more.set_title(0, "Table of runs")

@@ -167,8 +167,6 @@ class Lab:
         wrong = [name for name in self._live[-1].dials.differs(asked) if name not in FORKED]
         if wrong:
             self._remark(f"A fork keeps the run's {', '.join(wrong)}: turn that back, or press Run for a new run.")
-        elif len(self._live) >= BRANCHES:
-            self._remark(f"At most {BRANCHES} branches at a time.")
         else:
             me = weakref.ref(self)
             worker.ask(lambda worker: _call(me, Lab._on_fork, worker, asked))
@@ -414,6 +412,8 @@ class Lab:
             trial.note(worker.step, f"decay {_word(on)}", training, on)
 
     def _on_fork(self, worker: Worker, dials: Dials) -> None:
+        if len(self._live) >= BRANCHES:
+            return self._remark(f"At most {BRANCHES} branches at a time.")
         for training in worker.trainings:
             training.read()
         parent, training = self._live[-1], worker.trainings[-1].fork()

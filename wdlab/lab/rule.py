@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from wdlab.decay import COUPLINGS
+from wdlab.lab.controls import unseen
 from wdlab.lab.dials import SPOKEN, idle
 
 # {m} {v} {own} {adapt} {post} stand for the places of d, in the order of the five numbers.
@@ -16,7 +17,17 @@ ADAM = (
 SGD = ("b ← μ·b + g {inside}", "w ← w − lr · ( b {outside} )")
 TERMS = {"own": "+ ŝ/(√û+ε)", "adapt": "+ d/(√v̂+ε)"}  # the others are "+ d"
 PLACES = ("m", "v", "own", "adapt", "post")
+SPOKEN_PLACES = {
+    "m": "the first moment m", "v": "the second moment v", "own": "two buffers of its own, s and u",
+    "adapt": "the step, divided by the root of v", "post": "the step itself", "inside": "the momentum buffer b",
+    "outside": "the step itself",
+}  # fmt: skip
 SAME = {"own_buffers": "l2", "adaptive": "decoupled"}  # under SGD, whose second moment is missing
+
+ADVICE = {
+    "adaptive": " Where v is tiny that is a huge decay: if the run diverges, lower λ.",
+    "decoupled": " Next to the others it needs a large λ here, near 1.",
+}
 
 
 def places(optimizer: str, coupling: str) -> dict[str, bool]:
@@ -38,8 +49,11 @@ def rule(optimizer: str, coupling: str) -> str:
     rows = "".join(f"<div>{row.format(**terms)}</div>" for row in (ADAM if optimizer == "adam" else SGD))
     also = "d = λ·w when decay acts, else 0"
     also += "; s, u: EMA of d, d²" if found.get("own") else ""
+    spoken = unseen(
+        "Decay enters " + " and ".join(SPOKEN_PLACES[place] for place, active in found.items() if active) + "."
+    )
     style = "font-family:var(--jp-code-font-family, monospace); font-size:12px; line-height:1.7; overflow-x:auto"
-    return f'<div style="{style}; white-space:nowrap">{rows}<div style="opacity:.8">{escape(also)}</div></div>'
+    return f'<div style="{style}; white-space:nowrap">{spoken}{rows}<div style="opacity:.8">{escape(also)}</div></div>'
 
 
 def _term(text: str, active: bool) -> str:
@@ -56,6 +70,4 @@ def note(optimizer: str, coupling: str) -> str:
         said = f"The same as {SAME[coupling]} here: SGD divides by no sqrt(v)."
     for name in idle(optimizer):
         said += f" ({name} needs Adam: {SPOKEN[optimizer]} has no second moment, so it would do nothing here.)"
-    if optimizer == "adam" and coupling == "decoupled":
-        said += " It needs a larger λ than the others here, near 1."
-    return said
+    return said + (ADVICE.get(coupling, "") if optimizer == "adam" else "")

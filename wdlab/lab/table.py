@@ -16,7 +16,7 @@ from wdlab.lab.controls import alarm, button, line, row, stack, weakly
 from wdlab.lab.trial import Trial
 
 RESULTS = ("test_error", "train_loss", "weight_norm", "effective_lr")
-ALWAYS = ("run", "timing", "weight_decay", "lr", "by_hand", "steps", *RESULTS)
+ALWAYS = ("run", "timing", "weight_decay", "lr", "steps", *RESULTS)
 """Columns that are shown in any case; the others where they differ between runs."""
 NUMBERS = {"test_error": "{:.1%}", "train_loss": "{:.3f}", "weight_norm": "{:.1f}", "effective_lr": "{:.1e}"}
 NAMES = {"weight_decay": "λ", "test_error_sd": "sd of error", "effective_lr": "effective lr"}
@@ -106,13 +106,16 @@ class Table:
 
     def __init__(self, clear_button: Any) -> None:
         self._rows = table([])
-        self.by = widgets.Dropdown(options=[("run", "run")], value="run", layout=widgets.Layout(width="auto"))
+        self.by = widgets.Dropdown(
+            options=[("run", "run")], value="run", description="Sort by", style={"description_width": "initial"},
+            layout=widgets.Layout(width="auto"),
+        )  # fmt: skip
         self.down = widgets.Checkbox(value=False, description="largest first", indent=False)
         self.down.layout.width = "auto"
         self.save_button = button("Save CSV", icon="save", tooltip="write the table beside the notebook")
         self.html, self.link, self.told = widgets.HTML(), widgets.HTML(), widgets.HTML()
         tools = row(
-            [widgets.HTML("<b>Sort by</b>"), self.by, self.down, self.save_button, clear_button, self.link],
+            [self.by, self.down, self.save_button, clear_button, self.link],
             align_items="center", grid_gap="2px 8px",
         )  # fmt: skip
         self.box = stack([tools, self.told, stack([self.html], overflow="auto")], min_width="0")

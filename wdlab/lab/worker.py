@@ -67,11 +67,14 @@ class Worker:
 
     def stop(self) -> None:
         """Let the step in progress be the last."""
-        self._stopped.set()
+        with self._lock:
+            self._stopped.set()
+            self.resting = False
         self._wake.set()
 
     def pause(self) -> None:
         """Rest after the step in progress."""
+        self._news = True  # that it rests
         self._paused.set()
 
     def go_on(self) -> None:
@@ -190,7 +193,7 @@ class Worker:
             wanted = self._show() and self._is_finite()
         else:
             with self._lock:
-                self.resting = self._paused.is_set() and not (self._orders or self._asked)
+                self.resting = self.paused and not (self._orders or self._asked or self.stopped)
             self._wake.wait()
         self._wake.clear()
         return wanted

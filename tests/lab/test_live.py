@@ -110,7 +110,8 @@ def test_pauses_and_steps_change_no_weight(make, trainings) -> None:
 def test_run_is_refused_kindly_while_a_run_rests(make) -> None:
     lab = make(steps=FOREVER, block=False)
     lab.run(until=0.0)
-    lab.wait(20)
+    assert lab.wait(20)
+    assert lab.histories[0].steps == (0,)
     lab.desk.run.click()
     assert "press Go on" in lab.desk.status.value
     lab.stop()

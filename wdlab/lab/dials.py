@@ -67,7 +67,7 @@ class Dials:
 
     def __post_init__(self) -> None:
         known("timing", self.timing, TIMINGS)
-        Timing.window(*self.window)
+        Timing.window(*_pair(self.window))
         number("weight_decay", self.weight_decay, 0)
         number("lr", self.lr, 0, above=True)
         whole("seed", self.seed)

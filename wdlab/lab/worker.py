@@ -151,6 +151,7 @@ class Worker:
         wanted = self._show()  # at once, for the first run on a machine has to make its data
         self.trainings.append(Training(self.runs, self.device))
         self._since = self._read = time.monotonic()
+        self._news = True  # the net as it begins
         self._due = self._next  # the first point cannot come too soon
         while wanted and not self.stopped and not self.trainings[0].done:
             self._obey()

@@ -254,6 +254,7 @@ def test_a_fork_under_the_same_dials_has_its_decay_switched(make) -> None:
     lab = make(steps=8)
     lab.run(timing="always", until=0.5)
     lab.desk.fork.click()
+    assert lab.wait(20) and "forked, decay off" in lab.desk.words.value, "seen at once, while the run rests"
     lab.resume()
     assert acting(lab, 0)[-1] == 8 and acting(lab, 1)[-1] == 4
     assert "forked, decay off" in lab.alt and "always, off at 50%" in side_labels(lab)[1]

@@ -50,9 +50,13 @@ class Desk:
         )
         both = row([left, right], align_items="flex-start", width="100%", grid_gap="12px", margin="6px 0 0 0")
         told = widgets.HTML("Hand this text on: <code>Lab.from_link('...')</code> opens a Lab at this setting.")
-        more = widgets.Accordion(children=[self.table.box, stack([told, self.link])], selected_index=None)
-        more.set_title(0, "Table of runs")
-        more.set_title(1, "This setting as text")
+        self.folded = {  # an Accordion could not be opened by keyboard
+            switch("Table of runs", icon="table"): self.table.box,
+            switch("This setting as text", icon="link"): stack([told, self.link]),
+        }
+        for box in self.folded.values():
+            box.layout.display = "none"
+        more = stack([row(list(self.folded)), *self.folded.values()], min_width="0")
         return stack([*([panel.box] if panel.columns else []), both, more], width="100%")
 
     def _listen(self, handlers: Handlers) -> None:
@@ -62,6 +66,8 @@ class Desk:
         self._switched = weakly(handlers["decay"])
         for one in self.curves.values():
             one.observe(weakly(handlers["curves"]), "value")
+        for one in self.folded:
+            one.observe(weakly(self._on_fold), "value")
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -72,6 +78,9 @@ class Desk:
         if change["new"] != self._acting:  # else it was the run that moved it
             self._acting = change["new"]
             self._switched(change["new"])
+
+    def _on_fold(self, change: dict[str, Any]) -> None:
+        self.folded[change["owner"]].layout.display = None if change["new"] else "none"
 
     def follow(self, running: bool, paused: bool, decays: bool) -> None:
         """Let the buttons show where the run is, and the switch whether decay acts in it."""

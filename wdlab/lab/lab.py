@@ -95,6 +95,7 @@ class Lab:
         self._workers: list[Worker] = []  # that may not be over: this one, and what a Reset let go of
         self._lock = threading.RLock()  # the picture is drawn by one thread at a time
         self._copies: list[Any] = []  # displays of a headless run, whose stored picture follows the runs
+        self._drawn: list[object] = []
         self._closed = False
         self._note = ""
         self.panel = Panel(self.task, self._dials, self.shown, self._turned)
@@ -430,10 +431,9 @@ class Lab:
 
     def _on_progress(self, worker: Worker) -> None:
         with self._lock:
-            before = [(trial.steps, trial.events) for trial in self._live]
             for trial, histories in zip(self._live, worker.histories, strict=False):  # before it trains there are none
                 trial.histories = histories
-            if before != [(trial.steps, trial.events) for trial in self._live]:
+            if self._drawn != self._state():
                 self._draw(quick=True)
         self.desk.progress.value = worker.step
         if not worker.busy:
@@ -480,7 +480,7 @@ class Lab:
             self._say(f"Stopped at step {worker.step} of {trial.run.steps}: {trial.dials}. Run starts a new one.")
         else:
             results = " ".join(_result(one, name) for one, name in zip(self._live, named(self._live), strict=True))
-            self._say(f"Done: {trial.dials}. {results} Turn a dial and run again: this run stays to compare with.")
+            self._say(f"Done: {results} Turn a dial and run again: this run stays to compare with.")
 
     def _wait_if_blocking(self) -> None:
         if not self.block:
@@ -510,7 +510,12 @@ class Lab:
         self._note = text
         self._say(text)
 
+    def _state(self) -> list[object]:
+        """What the picture shows of the runs that go on."""
+        return [(trial.number, trial.steps, trial.events) for trial in self._live]
+
     def _draw(self, quick: bool = False) -> None:
+        self._drawn = self._state()
         self._curves.show(self._trials, self._planned)
         self.desk.image.value = self._curves.frame() if quick else self._curves.png()
         self.desk.words.value = unseen(self.alt)
@@ -558,8 +563,8 @@ def _word(on: bool) -> str:
 
 
 def _result(trial: Trial, name: str) -> str:
-    who = f"{name}: test error" if trial.born or trial.events else "Test error"
-    return f"{who} {trial.last('test_error'):.1%}, weight norm {trial.last('weight_norm'):.1f}."
+    who = name if trial.born or trial.events else str(trial.dials)
+    return f"{who}. Test error {trial.last('test_error'):.1%}, weight norm {trial.last('weight_norm'):.1f}."
 
 
 def _report(me: weakref.ref[Lab], worker: Worker) -> bool:

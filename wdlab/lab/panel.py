@@ -37,6 +37,7 @@ WHEN = {"early": "early: first 25%", "late": "late: last 50%"}
 OFFLINE = ("mnist1d", "fashion", "fashion_full")  # the tasks whose data come with the package
 RANGES = {"sgd": {"lr": (-3, 0), "weight_decay": (-4, -1)}, "adam": {"lr": (-4, -1), "weight_decay": (-4, 1)}}
 """Powers of ten from which to which the sliders reach."""
+OWN = "its own"
 MANY = 4  # dials beyond which they stand in several columns
 
 ASKS = {
@@ -66,10 +67,11 @@ class Panel:
     def __init__(self, task: Vision, dials: Dials, shown: Sequence[str], turned: Turned) -> None:
         self._turned = turned
         self._following = False
-        names = [name for name in OFFLINE if TASKS[name] != task]
-        own = next((name for name, known in TASKS.items() if known == task), "own")
+        # The Lab's own task is None to the dials; to toggle buttons None is no choice at all.
+        self._own = next((name for name, known in TASKS.items() if known == task), OWN)
+        names = dict.fromkeys((self._own, *OFFLINE))
         self.controls: dict[str, Any] = {
-            "task": toggles([(own, None), *((name, name) for name in names)], None),
+            "task": toggles([(task.name if name == OWN else name, name) for name in names], self._own),
             "optimizer": toggles([(SPOKEN[name], name) for name in SPOKEN], dials.optimizer),
             "timing": toggles([(WHEN.get(name, name), name) for name in TIMINGS], dials.timing),
             "window": window_slider(*dials.ends),
@@ -108,7 +110,7 @@ class Panel:
     def _on_change(self, change: dict[str, Any]) -> None:
         if not self._following:
             name = next(name for name, control in self.controls.items() if control is change["owner"])
-            value = change["new"]
+            value = None if change["new"] == self._own and name == "task" else change["new"]
             self._turned(name, short(value) if isinstance(value, float) else value)
 
     def follow(self, dials: Dials, task: Vision) -> None:
@@ -124,10 +126,10 @@ class Panel:
 
     def _follow(self, dials: Dials, task: Vision) -> None:
         controls = self.controls
-        own = (task_option for task_option in controls["task"].options if task_option[1] == dials.task)
-        if next(own, None) is None:  # such as one whose data must be fetched first
-            controls["task"].options = [*controls["task"].options, (dials.task, dials.task)]
-        plain = {"task": dials.task, "optimizer": dials.optimizer, "timing": dials.timing, "window": dials.ends}
+        name = dials.task or self._own
+        if name not in {value for _, value in controls["task"].options}:  # its data must be fetched first
+            controls["task"].options = [*controls["task"].options, (name, name)]
+        plain = {"task": name, "optimizer": dials.optimizer, "timing": dials.timing, "window": dials.ends}
         for name, value in (plain | {"schedule": dials.schedule}).items():
             controls[name].value = value
         allowed = [(name, name) for name in COUPLINGS if name not in idle(dials.optimizer)]

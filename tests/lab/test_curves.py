@@ -161,9 +161,12 @@ def test_the_two_parts_of_a_step_are_drawn_beside_each_other() -> None:
     assert list(pen.second.get_ydata()) == [0.1, 0.2, 0.1, 0.1]
     low, high = curves.figure.axes[0].get_ylim()
     assert low <= 0.01 and high >= 0.2
+    stopped = trial(Dials("early"), **parts | {"decay_step": [math.nan, 0.1, 0.1, 0.0, 0.0]})
+    curves.show([stopped], stopped)
+    assert pen.label.get_text() == "0  early"
     without = trial(Dials("never"), decay_step=[math.nan, 0.0, 0.0, 0.0, 0.0])
     curves.show([without], without)
-    assert not pen.leader.get_visible()
+    assert len(pen.line.get_xdata()) == 0 and pen.label.get_text() == "0  never"
 
 
 def test_the_effective_lr_names_the_formula_that_was_used() -> None:

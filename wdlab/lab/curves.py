@@ -129,7 +129,7 @@ class _Pen:
 
     def draw(self, trial: Trial, curve: Band, second: Band, ends: tuple[float, float], text: str, bold: bool) -> None:
         """Draw `trial` with its label at the height ends[1], where the line itself ends at ends[0]."""
-        width, there = BOLD if bold else FAINT, bool(curve.x)
+        width, there = BOLD if bold else FAINT, bool(trial.steps)
         curve = _since(curve, trial.born / trial.run.steps)
         self.line.set_data(curve.x, curve.mean)
         self.line.set_linestyle(DASHES[0 if bold else trial.look])
@@ -215,7 +215,7 @@ class _Panel:
         curves = [self._curve(trial, self.quantity.curve) for trial in trials]
         seconds = [self._curve(trial, self.quantity.beside) for trial in trials]
         self._set_limits(trials, [*curves, *seconds])
-        lasts = [next(reversed(curve.mean), math.nan) for curve in curves]
+        lasts = [trial.last(self.quantity.curve) for trial in trials]
         heights = spread([self._height(last) for last in lasts], gap=self._line_height())
         texts = self._say(lasts, names)
         for trial, curve, second, last, height, text in zip(

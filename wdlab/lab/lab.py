@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wdlab.checks import known, number, whole
-from wdlab.decay import Timing
 from wdlab.lab import link as links
 from wdlab.lab.controls import alarm, bundle, close_all, line, unseen
 from wdlab.lab.curves import Curves, in_words
 from wdlab.lab.desk import Desk
-from wdlab.lab.dials import SCHEDULES, Dials
+from wdlab.lab.dials import Dials
+from wdlab.lab.live import FORKED, Live
 from wdlab.lab.panel import EVERY, Panel
 from wdlab.lab.quantities import PANELS, QUANTITIES
 from wdlab.lab.table import table
-from wdlab.lab.trial import Trial, named
+from wdlab.lab.trial import Trial
 from wdlab.lab.worker import Worker
 from wdlab.run import Model
 from wdlab.tasks import TASKS, Vision
-from wdlab.train import History, Training, pick_device
+from wdlab.train import History, pick_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +31,8 @@ if TYPE_CHECKING:
 
 SHOW = ("timing", "weight_decay", "lr")
 DATA = ("label_noise", "train_size", "augment")
-FORKED = ("timing", "weight_decay", "lr", "schedule", "coupling")
-"""Dials under which a fork may go on."""
 EARLIER = 6
 """Runs that stay in the picture besides the current one."""
-BRANCHES = 4
-"""Runs that may go on at a time, forks included."""
 EVALUATIONS = 40
 START = "Choose when weight decay acts, then press Run."
 BUSY = "One run at a time: press Stop first, or wait for the end."
@@ -74,7 +70,6 @@ class Lab:
         device: str = "auto",
         block: bool | None = None,
         curves: Sequence[str] = PANELS,
-        dials: Dials | None = None,
     ) -> None:
         self.task = TASKS[known("task", task, TASKS)] if isinstance(task, str) else task
         self.model = model or Model()
@@ -85,14 +80,13 @@ class Lab:
         given = {"label_noise": self.task.label_noise, "train_size": self.task.train_size}
         given["augment"] = bool(self.task.augment)
         usual = Dials(seed=seed).turned(**{name: given[name] for name in DATA if name in self.shown})
-        self._first = self._dials = dials or usual
+        self._first = self._dials = usual
         self.curves = _checked(curves)
         self._planned = self._trial(self._dials)
         self._trials: list[Trial] = []  # in the picture
-        self._live: list[Trial] = []  # the run that went on last, and its forks
+        self._live: Live | None = None  # the run that goes on, or went on last, and its forks
         self._all: list[Trial] = []  # in the table
-        self._worker: Worker | None = None  # of the run that went on last
-        self._workers: list[Worker] = []  # that may not be over: this one, and what a Reset let go of
+        self._workers: list[Worker] = []  # that may not be over: that run's, and what a Reset let go of
         self._lock = threading.RLock()  # the picture is drawn by one thread at a time
         self._copies: list[Any] = []  # displays of a headless run, whose stored picture follows the runs
         self._drawn: list[object] = []
@@ -128,14 +122,14 @@ class Lab:
 
     def pause(self) -> None:
         """Let the run rest after the step in progress; returns at once."""
-        if worker := self._going():
-            worker.pause()
+        if live := self._going():
+            live.worker.pause()
             self._follow()
 
     def resume(self) -> None:
         """End the rest."""
-        if worker := self._going():
-            worker.go_on()
+        if live := self._going():
+            live.worker.go_on()
             self._follow()
             self._wait_if_blocking()
 
@@ -149,10 +143,9 @@ class Lab:
 
         After a fork it is the fork that is switched.
         """
-        if worker := self._going():
-            me = weakref.ref(self)
-            worker.ask(lambda worker: _call(me, Lab._on_switch, worker, on))
-            self.desk.follow(True, worker.paused, on)
+        if live := self._going():
+            live.switch(on)
+            self.desk.follow(True, live.worker.paused, on)
 
     def fork(self, **dials: object) -> None:
         """Copy the run at this step, to the last bit, and go on with both: the copy under the dials as they stand now.
@@ -160,17 +153,14 @@ class Lab:
         `dials` are turned first. Where none differs from the run's, the copy goes on with its decay switched. A fork
         may differ in timing, window, weight_decay, lr, schedule and coupling; its timing counts from the run's start.
         """
-        worker = self._going()
-        if worker is None:
+        live = self._going()
+        if live is None:
             return
         self._turn_all(dials)
-        asked = self._dials
-        wrong = [name for name in self._live[-1].dials.differs(asked) if name not in FORKED]
-        if wrong:
+        if wrong := [name for name in live.trials[-1].dials.differs(self._dials) if name not in FORKED]:
             self._remark(f"A fork keeps the run's {', '.join(wrong)}: turn that back, or press Run for a new run.")
         else:
-            me = weakref.ref(self)
-            worker.ask(lambda worker: _call(me, Lab._on_fork, worker, asked))
+            live.fork(self._dials)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the run is over or rests in a pause, at most `timeout` seconds; return whether that is so.
@@ -186,8 +176,8 @@ class Lab:
     def clear(self) -> None:
         """Take earlier runs out of picture and table; a run that is going on stays."""
         with self._lock:
-            self._live = self._live if self.running else []
-            self._trials, self._all = list(self._live), list(self._live)
+            kept = self._live.trials if self._live is not None and self.running else []
+            self._trials, self._all = list(kept), list(kept)
             self._draw()
         if not self.running:
             self.desk.progress.value = 0
@@ -196,7 +186,7 @@ class Lab:
     def reset(self) -> None:
         """Stop, forget every run, and put the dials back to where they were in the beginning."""
         self.stop()
-        self._worker = None
+        self._live = None
         self.clear()
         self.dials = self._first
         self._follow()
@@ -211,7 +201,7 @@ class Lab:
     @property
     def running(self) -> bool:
         """Whether a run is going on, or rests."""
-        return self._worker is not None and not self._worker.over
+        return self._live is not None and self._live.going
 
     @property
     def dials(self) -> Dials:
@@ -283,8 +273,8 @@ class Lab:
             self._begin()
 
     def _pressed_pause(self, _: object) -> None:
-        if worker := self._going():
-            (worker.go_on if worker.paused else worker.pause)()
+        if live := self._going():
+            (live.worker.go_on if live.worker.paused else live.worker.pause)()
             self._follow()
 
     def _pressed_step(self, _: object) -> None:
@@ -353,14 +343,14 @@ class Lab:
     def _may_begin(self) -> bool:
         if self._closed:
             raise RuntimeError("this Lab is closed; make a new one.")
-        if self._worker is not None and self.running:
-            self._remark(RESTS if self._worker.paused else BUSY)
+        if self._live is not None and self.running:
+            self._remark(RESTS if self._live.worker.paused else BUSY)
         return not self.running
 
-    def _going(self) -> Worker | None:
-        """Return who trains the run that goes on; without one, say so."""
+    def _going(self) -> Live | None:
+        """Return the run that goes on; without one, say so."""
         if self.running:
-            return self._worker
+            return self._live
         self._say("No run is going on: press Run first.")
         return None
 
@@ -368,119 +358,72 @@ class Lab:
         trial = self._trial(self._dials)
         first = "" if self._trials else " The first run on a machine also makes the data, which takes a few seconds."
         with self._lock:
-            self._live = []
+            self._live = None
             self._keep(trial)
         self._note = ""
         self.desk.progress.value, self.desk.progress.max = 0, trial.run.steps
         self._say(f"Preparing: {trial.dials}.{first}")
-        me = weakref.ref(self)
-        self._worker = Worker(
-            trial.runs, self._device, lambda worker: _report(me, worker), lambda worker: _finish(me, worker), until
-        )
-        self._workers[:] = [*(worker for worker in self._workers if not worker.over), self._worker]
-        self._worker.start()
+        calls = (_loosely(weakref.WeakMethod(m)) for m in (self._seen, self._on_end, self._keep, self._remark))
+        seen, ended, keep, remark = calls
+        self._live = Live(trial, self._device, seen, ended, keep, remark, until)
+        worker = self._live.worker
+        self._workers[:] = [*(earlier for earlier in self._workers if not earlier.over), worker]
+        worker.start()
         self._follow()
 
     def _keep(self, trial: Trial) -> None:
         """Give `trial` a place among those that are shown, in the place of the oldest where there is none."""
-        shown = [earlier for earlier in self._trials if earlier.histories]
-        old = [earlier for earlier in shown if earlier not in self._live]
-        for earlier in old:
-            earlier.fresh = False
-        for earlier in old[: max(len(shown) - EARLIER, 0)]:
-            shown.remove(earlier)
-        trial.look = min(set(range(EARLIER + 1)) - {earlier.look for earlier in shown})
-        trial.number = 1 + max((earlier.number for earlier in self._all), default=0)
-        self._live.append(trial)
-        self._trials = [*shown, trial]
-        self._all = [*(earlier for earlier in self._all if earlier.histories), trial]
+        with self._lock:
+            live = self._live.trials if self._live is not None else []
+            shown = [earlier for earlier in self._trials if earlier.histories or earlier in live]
+            old = [earlier for earlier in shown if earlier not in live]
+            for earlier in old:
+                earlier.fresh = False
+            for earlier in old[: max(len(shown) - EARLIER, 0)]:
+                shown.remove(earlier)
+            trial.look = min(set(range(EARLIER + 1)) - {earlier.look for earlier in shown})
+            trial.number = 1 + max((earlier.number for earlier in self._all), default=0)
+            self._trials = [*shown, trial]
+            self._all = [*(earlier for earlier in self._all if earlier.histories or earlier in live), trial]
 
     def _step(self, steps: int) -> None:
-        if self._worker is None or not self.running:
-            if not self._may_begin():
-                return
+        if not self.running and self._may_begin():
             self._begin(until=0)
-        if self._worker is not None:
-            self._worker.take(steps)
-        self._follow()
-
-    def _on_switch(self, worker: Worker, on: bool) -> None:
-        for training in worker.trainings:
-            training.read()
-        trial, training = self._live[-1], worker.trainings[-1]
-        _turn(training, len(trial.runs), _changes((), trial.dials, on))
-        with self._lock:
-            trial.note(worker.step, f"decay {_word(on)}", training, on)
-
-    def _on_fork(self, worker: Worker, dials: Dials) -> None:
-        if len(self._live) >= BRANCHES:
-            return self._remark(f"At most {BRANCHES} branches at a time.")
-        for training in worker.trainings:
-            training.read()
-        parent, training = self._live[-1], worker.trainings[-1].fork()
-        differs = parent.dials.differs(dials)
-        on = parent.switched if differs else not parent.acts(worker.step)
-        switched = None if "timing" in differs else on
-        _turn(training, len(parent.runs), _changes(differs, dials, switched))
-        trial = Trial(dials, parent.runs, events=parent.events, born=worker.step)
-        trial.histories = tuple(training.histories())
-        trial.note(worker.step, "forked" if differs else f"forked, decay {_word(bool(on))}", training, switched)
-        with self._lock:
-            worker.trainings.append(training)
-            self._keep(trial)
-
-    def _on_progress(self, worker: Worker) -> None:
-        with self._lock:
-            for trial, histories in zip(self._live, worker.histories, strict=False):  # before it trains there are none
-                trial.histories = histories
-            if self._drawn != self._state():
-                self._draw(quick=True)
-        self.desk.progress.value = worker.step
-        if not worker.busy:
+        if live := self._going():
+            live.worker.take(steps)
             self._follow()
-        if worker.histories and not worker.stopped:
-            self._tell_progress(worker)
 
-    def _tell_progress(self, worker: Worker) -> None:
-        trial = self._live[-1]
-        at = f"step {worker.step} of {trial.run.steps}, test error {trial.last('test_error'):.1%}"
-        left = worker.seconds / worker.step * (trial.run.steps - worker.step) if worker.step else 0.0
-        if worker.paused:
-            told = f"Paused at {at}: {trial.dials}. Step takes one step; Go on continues."
-        else:
-            told = f"Running: {trial.dials}. {at.capitalize()}"
-            told += f", about {left:.0f} s left." if left >= 1 else "."
-        self.desk.status.value = line(told) + (line(self._note, role="status") if self._note else "")
+    def _seen(self, live: Live) -> bool:
+        """Show what is new, unless a Reset let go of it; return whether anybody looks."""
+        if live is not self._live:
+            return False
+        with self._lock:
+            live.take_over()
+            if self._drawn != live.state:
+                self._draw(quick=True)
+        self.desk.progress.value = live.worker.step
+        if not live.worker.busy:
+            self._follow()
+        if live.worker.histories and not live.worker.stopped:
+            note = line(self._note, role="status") if self._note else ""
+            self.desk.status.value = line(live.told()) + note
+        return True
 
-    def _on_end(self, worker: Worker) -> None:
+    def _on_end(self, live: Live) -> None:
+        if live is not self._live:
+            return
         try:
             with self._lock:
-                for trial, histories in zip(self._live, worker.histories, strict=False):
-                    trial.histories = histories
+                live.take_over()
                 self._draw()
         except Exception as error:  # told below, like any other
-            worker.error = worker.error or error
-        self.desk.progress.value = worker.step
+            live.worker.error = live.worker.error or error
+        self.desk.progress.value = live.worker.step
         self.desk.follow(running=False, paused=False, decays=False)
-        self._tell_end(worker)
-
-    def _tell_end(self, worker: Worker) -> None:
-        trial = self._live[-1]
-        diverged = [step for one in self._live for step in one.diverged]
-        if worker.error is not None:
-            self._say_error(f"The run ended with an error. {type(worker.error).__name__}: {worker.error}")
-        elif diverged:
-            many = len(self._live) * len(trial.runs)
-            who = "Diverged" if many == 1 else f"{len(diverged)} of {many} diverged, the first"
-            self._say_error(
-                f"{who} at step {min(diverged)}: the loss is no longer a finite number. Lower the learning rate or λ, "
-                "and run again."
-            )
-        elif worker.step < trial.run.steps:
-            self._say(f"Stopped at step {worker.step} of {trial.run.steps}: {trial.dials}. Run starts a new one.")
+        if wrong := live.told_wrong():
+            self._say_error(wrong)
         else:
-            results = " ".join(_result(one, name) for one, name in zip(self._live, named(self._live), strict=True))
-            self._say(f"Done: {results} Turn a dial and run again: this run stays to compare with.")
+            self._say(live.told_end())
 
     def _wait_if_blocking(self) -> None:
         if not self.block:
@@ -488,16 +431,15 @@ class Lab:
         self.wait()
         for copy in self._copies:
             copy.update(self._repr_mimebundle_(), raw=True)
-        if self._worker is not None and self._worker.error is not None:
-            raise self._worker.error
+        if self._live is not None and self._live.worker.error is not None:
+            raise self._live.worker.error
 
     # Showing itself
 
     def _follow(self) -> None:
         """Let the buttons and the switch show where the run is."""
-        worker = self._worker
-        acts = self._live[-1].acts(worker.step) if worker is not None and self._live else False
-        self.desk.follow(self.running, worker is not None and worker.paused, acts)
+        live = self._live
+        self.desk.follow(self.running, live is not None and live.worker.paused, live is not None and live.acts)
 
     def _say(self, text: str) -> None:
         self.desk.status.value = line(text, role="status")
@@ -510,12 +452,8 @@ class Lab:
         self._note = text
         self._say(text)
 
-    def _state(self) -> list[object]:
-        """What the picture shows of the runs that go on."""
-        return [(trial.number, trial.steps, trial.events) for trial in self._live]
-
     def _draw(self, quick: bool = False) -> None:
-        self._drawn = self._state()
+        self._drawn = self._live.state if self._live is not None else []
         self._curves.show(self._trials, self._planned)
         self.desk.image.value = self._curves.frame() if quick else self._curves.png()
         self.desk.words.value = unseen(self.alt)
@@ -542,49 +480,14 @@ def _checked(curves: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _changes(differs: Sequence[str], dials: Dials, switched: bool | None) -> dict[str, Any]:
-    """Return what `Training.turn` needs to go on under `dials`, with decay `switched` by hand if that is not None."""
-    changes: dict[str, Any] = {}
-    if not differs or {"timing", "weight_decay"} & set(differs):
-        timing = dials.when if switched is None else Timing.always() if switched else Timing.never()
-        changes |= {"weight_decay": dials.weight_decay, "timing": timing}
-    if {"lr", "schedule"} & set(differs):
-        changes |= {"lr": dials.lr, "schedule": SCHEDULES[dials.schedule]}
-    return changes | ({"coupling": dials.coupling} if "coupling" in differs else {})
+def _loosely(method: weakref.WeakMethod[Callable[..., Any]]) -> Callable[[Any], Any]:
+    """Return a callback that does not hold the Lab: without one it answers None, and its run ends."""
 
+    def call(given: Any) -> Any:
+        found = method()
+        return None if found is None else found(given)
 
-def _turn(training: Training, members: int, changes: dict[str, Any]) -> None:
-    for member in range(members):
-        training.turn(member, **changes)
-
-
-def _word(on: bool) -> str:
-    return "on" if on else "off"
-
-
-def _result(trial: Trial, name: str) -> str:
-    who = name if trial.born or trial.events else str(trial.dials)
-    return f"{who}. Test error {trial.last('test_error'):.1%}, weight norm {trial.last('weight_norm'):.1f}."
-
-
-def _report(me: weakref.ref[Lab], worker: Worker) -> bool:
-    """Tell a Lab that is still there, and still wants to know."""
-    lab = me()
-    if lab is None or lab._worker not in (None, worker):
-        return False
-    if lab._worker is worker:
-        lab._on_progress(worker)
-    return not worker.stopped
-
-
-def _finish(me: weakref.ref[Lab], worker: Worker) -> None:
-    if (lab := me()) is not None and lab._worker is worker:
-        lab._on_end(worker)
-
-
-def _call(me: weakref.ref[Lab], method: Callable[..., None], *given: object) -> None:
-    if (lab := me()) is not None:
-        method(lab, *given)
+    return call
 
 
 def _end(workers: Sequence[Worker]) -> None:

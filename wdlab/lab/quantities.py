@@ -84,6 +84,8 @@ def scientific(value: float) -> str:
     >>> scientific(0.00012)
     '1.2·10⁻⁴'
     """
+    if value == 0:
+        return "0"
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}"
 

@@ -35,7 +35,7 @@ class Band:
     high: list[float]
 
 
-@dataclass
+@dataclass(eq=False)
 class Trial:
     """One run in the Lab, of one seed or several: its dials, the look it keeps, and its `histories`, one a seed.
 

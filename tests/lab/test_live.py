@@ -383,6 +383,20 @@ def test_the_widgets_answer_while_a_run_goes_on(make, pixels) -> None:
     assert max(spent) < 1.0
 
 
+def test_many_steps_by_hand_are_at_most_five_pictures_a_second(make, pixels, trainings) -> None:
+    make().run()
+    lab = make(steps=400, block=False)
+    frames = []
+    lab.desk.image.observe(lambda _: frames.append(time.monotonic()), "value")
+    start = time.monotonic()
+    for _ in range(40):
+        lab.desk.step.click()
+        time.sleep(0.02)
+    assert lab.wait(20)
+    assert trainings[-1].step == 40 and lab.histories[-1].steps[-1] == 40
+    assert len(frames) <= 5 * (time.monotonic() - start) + 1
+
+
 def test_the_curves_are_never_long_behind_the_training(make, monkeypatch) -> None:
     """A slow run is read in between: here every step takes 0.02 s, and the run asks for a reading every 1000."""
 

@@ -186,11 +186,12 @@ class Lab:
     def reset(self) -> None:
         """Stop, forget every run, and put the dials back to where they were in the beginning."""
         self.stop()
-        self._live = None
-        self.clear()
-        self.dials = self._first
-        self._follow()
-        self._say(START)
+        with self._lock:
+            self._live = None
+            self.clear()
+            self.dials = self._first
+            self._follow()
+            self._say(START)
 
     def close(self) -> None:
         """End the run, and take the widgets away."""
@@ -395,35 +396,35 @@ class Lab:
 
     def _seen(self, live: Live) -> bool:
         """Show what is new, unless a Reset let go of it; return whether anybody looks."""
-        if live is not self._live:
-            return False
         with self._lock:
+            if live is not self._live:
+                return False
             live.take_over()
             if self._drawn != live.state:
                 self._draw(quick=True)
-        self.desk.progress.value = live.worker.step
-        if not live.worker.busy:
-            self._follow()
-        if live.worker.histories and not live.worker.stopped:
-            note = line(self._note, role="status") if self._note else ""
-            self.desk.status.value = line(live.told()) + note
+            self.desk.progress.value = live.worker.step
+            if not live.worker.busy:
+                self._follow()
+            if live.worker.histories and not live.worker.stopped:
+                note = line(self._note, role="status") if self._note else ""
+                self.desk.status.value = line(live.told()) + note
         return True
 
     def _on_end(self, live: Live) -> None:
-        if live is not self._live:
-            return
-        try:
-            with self._lock:
+        with self._lock:
+            if live is not self._live:
+                return
+            try:
                 live.take_over()
                 self._draw()
-        except Exception as error:  # told below, like any other
-            live.worker.error = live.worker.error or error
-        self.desk.progress.value = live.worker.step
-        self.desk.follow(running=False, paused=False, decays=False)
-        if wrong := live.told_wrong():
-            self._say_error(wrong)
-        else:
-            self._say(live.told_end())
+            except Exception as error:  # told below, like any other
+                live.worker.error = live.worker.error or error
+            self.desk.progress.value = live.worker.step
+            self.desk.follow(running=False, paused=False, decays=False)
+            if wrong := live.told_wrong():
+                self._say_error(wrong)
+            else:
+                self._say(live.told_end())
 
     def _wait_if_blocking(self) -> None:
         if not self.block:

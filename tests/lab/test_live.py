@@ -178,6 +178,11 @@ def test_a_switched_run_is_the_run_with_that_timing(make, trainings) -> None:
     assert not torch.equal(trainings[0].weights, trainings[2].weights)
 
 
+def test_a_switch_is_on_or_off(make) -> None:
+    with pytest.raises(ValueError, match=r"^on='off' is not allowed; give True or False"):
+        make().decay_now("off")
+
+
 def test_the_switch_shows_whether_decay_acts_now(make) -> None:
     lab = make(steps=8)
     lab.run(timing="late", until=0.25)

@@ -79,8 +79,8 @@ class Lab:
         self._device = str(pick_device(device))
         given = {"label_noise": self.task.label_noise, "train_size": self.task.train_size}
         given["augment"] = bool(self.task.augment)
-        usual = Dials(seed=seed).turned(**{name: given[name] for name in DATA if name in self.shown})
-        self._first = self._dials = usual
+        self._dials = Dials(seed=seed).turned(**{name: given[name] for name in DATA if name in self.shown})
+        self._first = self._dials  # where a Reset goes back to
         self.curves = _checked(curves)
         self._planned = self._trial(self._dials)
         self._trials: list[Trial] = []  # in the picture
@@ -141,8 +141,10 @@ class Lab:
     def decay_now(self, on: bool = True) -> None:
         """Switch weight decay on or off in the run that goes on, from its next step to its end, whatever its timing.
 
-        After a fork it is the fork that is switched.
+        After a fork it is the fork that is switched. Raises ValueError for anything but True and False.
         """
+        if not isinstance(on, bool):
+            raise ValueError(f"on={on!r} is not allowed; give True or False.")
         if live := self._going():
             live.switch(on)
             self.desk.follow(True, live.worker.paused, on)

@@ -114,8 +114,8 @@ class Live:
         trial, step = self.trials[-1], self.worker.step
         if step < trial.run.steps:
             return f"Stopped at step {step} of {trial.run.steps}: {trial.dials}. Run starts a new one."
-        results = " ".join(_result(one, name) for one, name in zip(self.trials, named(self.trials), strict=True))
-        return f"Done: {results} Turn a dial and run again: this run stays to compare with."
+        results = "; ".join(_result(one, name) for one, name in zip(self.trials, named(self.trials), strict=True))
+        return f"Done: {results}. Turn a dial and run again: this run stays to compare with."
 
     def told_wrong(self) -> str:
         """Return what went wrong, or nothing."""
@@ -152,4 +152,4 @@ def _word(on: bool) -> str:
 
 def _result(trial: Trial, name: str) -> str:
     who = name if trial.born or trial.events else str(trial.dials)
-    return f"{who}. Test error {trial.last('test_error'):.1%}, weight norm {trial.last('weight_norm'):.1f}."
+    return f"{who}: test error {trial.last('test_error'):.1%}, weight norm {trial.last('weight_norm'):.1f}"

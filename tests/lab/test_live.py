@@ -426,6 +426,20 @@ def test_the_curves_are_never_long_behind_the_training(make, monkeypatch) -> Non
     assert len(lab.histories[0].steps) > 2
 
 
+def test_a_blocking_run_is_read_where_it_asks_for_it_and_nowhere_else(make, monkeypatch) -> None:
+    """Nobody waits for a picture there, and what notebooks print must not depend on the machine."""
+
+    class Slow(Training):
+        def advance(self, steps: int = 1, read: bool = False) -> None:
+            super().advance(steps, read)
+            time.sleep(0.03)
+
+    monkeypatch.setattr(worker, "Training", Slow)
+    lab = make(steps=80)
+    lab.run()
+    assert lab.histories[0].steps == tuple(range(0, 81, 2))
+
+
 def test_an_order_that_fails_is_shown_like_any_error(make, monkeypatch) -> None:
     lab = make(steps=8)
     lab.run(until=0.5)

@@ -368,7 +368,7 @@ class Lab:
         self._say(f"Preparing: {trial.dials}.{first}")
         calls = (_loosely(weakref.WeakMethod(m)) for m in (self._seen, self._on_end, self._keep, self._remark))
         seen, ended, keep, remark = calls
-        self._live = Live(trial, self._device, seen, ended, keep, remark, until)
+        self._live = Live(trial, self._device, seen, ended, keep, remark, until, prompt=not self.block)
         worker = self._live.worker
         self._workers[:] = [*(earlier for earlier in self._workers if not earlier.over), worker]
         worker.start()

@@ -23,7 +23,8 @@ class Live:
     """A worker, and a `Trial` for each of its trainings: the run itself first, then its forks.
 
     `seen` and `ended` are called, in the run's thread, when there is something to see and when all is over; `keep` with
-    the trial of a new fork, `remark` with what could not be done. None of them may hold a Lab.
+    the trial of a new fork, `remark` with what could not be done. None of them may hold a Lab. `until` and `prompt` are
+    the worker's.
     """
 
     def __init__(
@@ -35,10 +36,11 @@ class Live:
         keep: Callable[[Trial], None],
         remark: Callable[[str], None],
         until: int | None = None,
+        prompt: bool = True,
     ) -> None:
         self.trials = [trial]
         self._keep, self._remark = keep, remark
-        self.worker = Worker(trial.runs, device, lambda _: seen(self), lambda _: ended(self), until)
+        self.worker = Worker(trial.runs, device, lambda _: seen(self), lambda _: ended(self), until, prompt)
 
     @property
     def going(self) -> bool:

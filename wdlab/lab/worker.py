@@ -12,7 +12,7 @@ from wdlab.run import Run
 from wdlab.train import History, Training
 
 FRAME = 0.2  # seconds between two pictures, at least
-LATE = 0.8  # ... and at most, however slow drawing is; so old a reading may be, however seldom the run asks for one
+LATE = 0.8  # ... and at most, while drawing takes no longer than half of it
 SHARE = 3.0  # how many times longer it trains than it draws
 
 Report = Callable[["Worker"], bool]
@@ -26,8 +26,9 @@ class Worker:
 
     `report` and at last, whatever happened, `ended` are called in that thread. `trainings` holds the training and its
     forks, all at the same step, and `histories` what each has left; `error` is the exception that ended the run, if one
-    did. At step `until`, and after `pause`, it rests. Nothing here refers to whoever watches: callbacks that hold it
-    weakly let it be collected while the run goes on.
+    did. At step `until`, and after `pause`, it rests. Where the runs ask for readings too seldom, a `prompt` one takes
+    more, so that no picture is old. Nothing here refers to whoever watches: callbacks that hold it weakly let it be
+    collected while the run goes on.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class Worker:
         report: Report,
         ended: Callable[[Worker], None],
         until: int | None = None,
+        prompt: bool = True,
     ) -> None:
-        self.runs, self.device, self.until = runs, device, until
+        self.runs, self.device, self.until, self.prompt = runs, device, until, prompt
         self.error: Exception | None = None
         self.trainings: list[Training] = []
         self.histories: list[tuple[History, ...]] = []
@@ -211,11 +213,12 @@ class Worker:
     def _show(self) -> bool:
         before = time.monotonic()
         self._news = False
-        self._collect(fresh=before - self._read > LATE)
+        self._collect(fresh=self.prompt and before - self._read > FRAME)
         wanted = self._report(self)
         now = time.monotonic()
         self._next = before + FRAME
-        self._due = max(self._next, now + min(SHARE * (now - before), LATE))
+        spent = now - before
+        self._due = max(self._next, now + min(SHARE * spent, max(LATE - spent, spent)))
         return wanted
 
     def _collect(self, fresh: bool = False) -> None:

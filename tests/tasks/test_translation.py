@@ -59,7 +59,7 @@ def test_test_pairs_are_the_same_for_every_seed_and_never_trained_on() -> None:
     trained = [{tuple(row) for row in pairs.inputs[chosen].tolist()} for chosen in batches.sets]
     assert all(len(part) == TASK.train_size and not part & tested for part in trained)
     assert trained[0] != trained[1]
-    words = {GERMAN.spell(number) for number in range(FEW)}
+    words = {GERMAN.spell(number) for number in range(1, FEW)}
     assert not words & {GERMAN.decode(row) for row in tested}
 
 
@@ -252,7 +252,7 @@ def test_rows_that_are_never_read_stay_zero_under_every_coupling(name: str) -> N
 
 
 def test_a_member_that_diverges_is_marked_and_disturbs_nobody() -> None:
-    wild = replace(RUN, decay=Decay(1e6, coupling="decoupled"), steps=20)
+    wild = replace(RUN, decay=Decay(1e15, coupling="decoupled"), steps=20)
     tame = replace(RUN, steps=20)
     together, solo = (Training(runs, "cpu", torch.float64, threads=1) for runs in ([wild, tame], [tame]))
     for training in (together, solo):

@@ -78,43 +78,18 @@ def kendall(x: Sequence[float], y: Sequence[float]) -> float:
     return float(stats.kendalltau(x, y).statistic)
 
 
-def kendall_over_seeds(
-    x: Sequence[float], y: Sequence[float], seeds: Sequence[int], level: float = 0.95, resamples: int = 2000
-) -> Effect:
-    """Return Kendall's tau over all pairs with a bootstrap interval that draws whole seeds, as they come together.
+def kendall_over_seeds(x: Sequence[float], y: Sequence[float], seeds: Sequence[int], level: float = 0.95) -> Effect:
+    """Return the mean over seeds of Kendall's tau among the runs of one seed, with its Student-t interval.
 
-    `seeds` names the seed of each entry. Runs of one seed share their data and initial weights, so that single runs
-    drawn by themselves would look like more evidence than they are. `values` are the taus within each seed. The
-    interval is that of percentiles over `resamples` draws of a generator of its own. Raises ValueError for lists of
-    different lengths or fewer than two seeds.
+    `seeds` names the seed of each entry. Runs of different seeds are not compared: they differ in data and in initial
+    weights too. `values` are the taus of the seeds, in the order of the seeds. With few seeds the interval may reach
+    beyond -1 or 1, where tau cannot go. Raises ValueError for lists of different lengths or fewer than two seeds.
     """
     if not len(x) == len(y) == len(seeds):
         raise ValueError(f"x, y and seeds have {len(x)}, {len(y)} and {len(seeds)} entries; give one of each a run.")
-    owner = np.asarray(seeds)
-    units = np.unique(owner)
-    if len(units) < 2:
-        raise ValueError(f"seeds={list(seeds)!r:.80} is not allowed; an interval needs at least two seeds.")
-    left, right = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    within = tuple(kendall(left[owner == unit].tolist(), right[owner == unit].tolist()) for unit in units)
-    if np.isnan(left).any() or np.isnan(right).any():
-        return Effect(math.nan, math.nan, math.nan, within)
-    drawn = np.random.default_rng(0).integers(len(units), size=(resamples, len(units)))
-    counts = np.stack([(drawn == unit).sum(1) for unit in range(len(units))], 1)[:, np.searchsorted(units, owner)]
-    low, high = np.nanquantile(_weighted_tau(left, right, counts), [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Effect(kendall(left.tolist(), right.tolist()), low, high, within)
-
-
-def _weighted_tau(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return tau-b for each row of `counts`, in which entry i of x and y is there counts[i] times."""
-    signs = [np.sign(np.subtract.outer(rank, rank)) for rank in (stats.rankdata(x), stats.rankdata(y))]
-
-    def summed(pairs: np.ndarray) -> np.ndarray:
-        total: np.ndarray = ((counts @ pairs) * counts).sum(1)
-        return total
-
-    with np.errstate(invalid="ignore"):  # no pair differs: 0 / 0
-        tau: np.ndarray = summed(signs[0] * signs[1]) / np.sqrt(summed(abs(signs[0])) * summed(abs(signs[1])))
-    return tau
+    left, right, owner = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(seeds)
+    taus = [kendall(left[owner == one].tolist(), right[owner == one].tolist()) for one in np.unique(owner)]
+    return interval(taus, level)
 
 
 def judge(effect: Effect, smallest: float) -> str:

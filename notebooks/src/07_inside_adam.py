@@ -366,10 +366,9 @@ for name in ("l2", "second_moment"):
     before = training.weights.clone()
     training.advance(1)
     first[name] = ((training.weights - before).abs().amax(1) / chapter07.LR).tolist()
+head = ["| coupling | longest first step of a weight, in units of lr, by seed |", "|---|---|"]
 rows = [f"| {name} | {', '.join(f'{longest:.3g}' for longest in found)} |" for name, found in first.items()]
-display(
-    Markdown("\n".join(["| coupling | longest first step of a weight, in units of lr, by seed |", "|---|---|", *rows]))
-)
+display(Markdown("\n".join([*head, *rows])))
 
 # %% [markdown]
 # Adam's first step has the length lr in every weight, for m̂/√v̂ is then the sign of the gradient. With λw in v alone it is

@@ -1,5 +1,6 @@
 """Claims of chapter 05: what is compared differs in one thing, and each toggle of a measurement changes it."""
 
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from wdlab import Timing, Training, sweep
-from wdlab.claims import CLAIMS, SCALES, chapter05
+from wdlab.claims import CLAIMS, SCALES, Setting, chapter05
 from wdlab.claims.chapter05 import FEW, RECOMMENDED, STRENGTHS, TIMINGS
 from wdlab.measures import MEASURES, measure, weight_norm
 from wdlab.models import cross_entropy
@@ -104,6 +105,33 @@ def test_tau_is_taken_within_each_seed() -> None:
         {"seed": [1, 1, 1, 0, 0, 0], "test_error": [1, 2, 3, 11, 12, 13], "weight_norm": [4.0, 5.0, 6.0, 3.0, 2.0, 1.0]}
     )
     assert chapter05.tau_by_seed(table, "weight_norm") == [-1.0, 1.0]
+
+
+def test_fair_pairs_fit_about_equally_well() -> None:
+    nets = {"test_error": [1, 2, 3], "training_loss": [1.0, 1.05, 2.0], "weight_norm": [2.0, 1.0, 9.0]}
+    alone = {"test_error": [1, 2, 3], "training_loss": [1.0, 2.0, 3.0], "weight_norm": [1.0, 2.0, 3.0]}
+    table = pd.concat([pd.DataFrame({"seed": seed, **rows}) for seed, rows in ((0, nets), (1, alone))])
+    first, second = chapter05.fair_taus(table, "weight_norm")
+    assert first == -1.0 and math.isnan(second)
+    assert chapter05.fair_taus(table, "weight_norm", within=0.5)[0] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("name", [claim.id for claim in chapter05.CLAIMS if not claim.id.startswith("rescaling")])
+def test_tau_has_its_sign_and_a_control_differs_in_one_thing(monkeypatch, name: str) -> None:
+    asked = []
+
+    def rising(runs, names, device="cpu", one_norm=False):
+        asked.append((list(runs), list(names), one_norm))
+        order = range(len(runs))
+        return pd.DataFrame({"seed": [run.seed for run in runs], "test_error": order, names[0]: order})
+
+    monkeypatch.setattr(chapter05, "measured", rising)
+    setting = Setting("ci", (10_000, 10_001), "cpu")
+    backwards = name.startswith(("plain", "norm-misleads"))
+    assert CLAIMS[name].measure(setting) == pytest.approx([-1.0 if backwards else 1.0] * 2)
+    CLAIMS[name].control(setting)
+    first, second = asked
+    assert sum(a != b for a, b in zip(first, second, strict=True)) == 1
 
 
 def test_rescaling_is_foreseen_with_batchnorm_and_only_with_it() -> None:

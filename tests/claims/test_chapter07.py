@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from wdlab import claims
 from wdlab.claims import CLAIMS, Setting, chapter07
 from wdlab.claims.chapter07 import answered_differently, changed_by_factor, ends, quiet_over_loud, split_runs, trained
+from wdlab.decay import COUPLINGS
 from wdlab.tasks import TASKS, Batches
 from wdlab.tasks.unequal import EQUAL, SCALES
 
@@ -29,6 +31,23 @@ def test_the_claims_come_after_those_of_the_chapters_before() -> None:
 def test_a_claim_holds_where_nothing_was_chosen_and_not_in_its_control(claim: claims.Claim) -> None:
     smallest = claim.levels["ci"].smallest
     assert min(claim.measure(SETTING)) > smallest > max(claim.control(SETTING))
+
+
+@pytest.fixture
+def one_coupling(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every name gives decoupled decay, as if the toggle were not connected."""
+    for room in ("wdlab.tasks.unequal", "wdlab.optim", "wdlab.claims.chapter07"):
+        monkeypatch.setattr(f"{room}.coupling", lambda name: COUPLINGS["decoupled"])
+    for kept in (ends, trained):
+        kept.cache_clear()
+    yield
+    for kept in (ends, trained):
+        kept.cache_clear()
+
+
+@pytest.mark.parametrize("claim", chapter07.CLAIMS, ids=lambda claim: claim.id)
+def test_a_claim_fails_when_the_toggle_is_broken(claim: claims.Claim, one_coupling: None) -> None:
+    assert not claim.check("ci", seed_offset=10_000, device="cpu", seeds=2).holds
 
 
 @pytest.mark.parametrize("claim", chapter07.CLAIMS, ids=lambda claim: claim.id)

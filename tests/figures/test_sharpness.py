@@ -49,6 +49,7 @@ def test_the_scatter_shows_every_net_and_names_its_tau() -> None:
     drawn = scatter({"The norm": (table(), "weight_norm"), "Backwards": (table(), "gaussian_sharpness")})
     left = drawn.figure.axes[0]
     assert sum(len(line.get_xdata()) for line in left.get_lines()) == len(table())
+    assert sum(sum(line.get_ydata()) for line in left.get_lines()) == pytest.approx(0, abs=1e-12)
     tau = drawn.data.set_index("panel")["tau"]
     assert tau["The norm"] > 0.8 > -0.8 > tau["Backwards"]
-    assert f"{tau['The norm']:+.2f}" in left.get_title(loc="left") and "Kendall's tau" in drawn.alt
+    assert f"{tau['The norm']:+.2f}" in left.get_title(loc="left") and "mean tau within a seed" in drawn.alt

@@ -279,3 +279,14 @@ def test_sweep_keeps_the_nets_and_finds_them_again(tmp_path) -> None:
     assert first.table.equals(again.table) and first.table["test_accuracy"].between(0, 1).all()
     kept = [[history.network for history in results.histories] for results in (first, again)]
     assert bleu(kept[0], TASK) == bleu(kept[1], TASK)
+
+
+def test_a_lost_embedding_that_no_sentence_reads_counts_as_divergence() -> None:
+    training = Training([replace(RUN, seed=seed) for seed in (0, 1)], "cpu", threads=1)
+    training.advance(4)
+    with torch.no_grad():
+        training.model.get_parameter("embed_source")[0, START] = torch.inf
+    training.advance(4)
+    lost, healthy = training.histories()
+    assert lost.diverged_at == RUN.steps and healthy.diverged_at is None
+    assert torch.isnan(torch.tensor(lost.curves["test_error"][-1])) and lost.curves["train_loss"][1] < 10

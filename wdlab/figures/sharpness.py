@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, FAINT, INK, MARKERS, looks, name, panels
 from wdlab.measures import MEASURES
-from wdlab.stats import kendall_over_seeds
+from wdlab.stats import Effect, kendall_over_seeds
 
 DECADE = 10.0  # values that span more are drawn on a logarithmic axis
 KINDS = {"norm": 0, "margin": 1, "loss": 3, "absolute": 4, "relative": 2}
@@ -55,42 +55,40 @@ def scales(measured: Mapping[str, Sequence[float]], factors: Sequence[float]) ->
 def scatter(tables: Mapping[str, tuple[pd.DataFrame, str]], label: str = "timing") -> Drawn:
     """Draw test error against a measure: a panel an entry (its table and the measure's name), a look for each `label`.
 
-    Each dot is one net. The title holds Kendall's tau over all nets with its bootstrap interval over seeds.
+    Each dot is one net, its test error less the mean of its seed's nets. The title holds the mean over seeds of
+    Kendall's tau within a seed, with its 95% interval.
     """
     figure, axes = panels(len(tables), width=4.3, height=3.9)
     rows = []
     for panel, (title, (table, measure)) in zip(axes, tables.items(), strict=True):
-        groups = list(dict.fromkeys(table[label]))
-        for group, look in zip(groups, _dots(groups), strict=True):
-            part = table[table[label] == group]
-            panel.plot(
-                part[measure], part["test_error"], linestyle="", markersize=6, alpha=0.8, label=str(group), **look
-            )
-        found = kendall_over_seeds(table[measure].tolist(), table["test_error"].tolist(), table["seed"].tolist())
-        name(
-            panel,
-            f"{title}\ntau {found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})",
-            words(measure),
-            "test error",
-        )
-        if table[measure].max() > DECADE * table[measure].min() > 0:
-            panel.set_xscale("log")
+        _nets(panel, table, measure, label)
+        found = _tau(table, measure)
+        told = f"{title}\ntau {found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+        name(panel, told, words(measure), "test error minus its seed's mean")
         rows.append({"panel": title, "measure": measure, "tau": found.mean, "low": found.low, "high": found.high})
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        title=None if label != "timing" else "decay acts",
-        frameon=False,
-        fontsize=9,
-        loc="outside right center",
-    )
-    told = "; ".join(f"{row['panel']}: Kendall's tau {row['tau']:+.2f}" for row in rows)
+    asked = "decay acts" if label == "timing" else None
+    figure.legend(handles, labels, title=asked, frameon=False, fontsize=9, loc="outside right center")
+    told = "; ".join(f"{row['panel']}: mean tau within a seed {row['tau']:+.2f}" for row in rows)
     return Drawn(figure, f"Test error against a measure, one dot a net. {told}.", pd.DataFrame(rows))
 
 
+def _nets(panel: Axes, table: pd.DataFrame, measure: str, label: str) -> None:
+    centred = table["test_error"] - table.groupby("seed")["test_error"].transform("mean")
+    groups = list(dict.fromkeys(table[label]))
+    for group, look in zip(groups, _dots(groups), strict=True):
+        chosen = table[label] == group
+        panel.plot(table[measure][chosen], centred[chosen], linestyle="", markersize=6, label=str(group), **look)
+    if table[measure].max() > DECADE * table[measure].min() > 0:
+        panel.set_xscale("log")
+
+
+def _tau(table: pd.DataFrame, measure: str) -> Effect:
+    return kendall_over_seeds(table[measure].tolist(), table["test_error"].tolist(), table["seed"].tolist())
+
+
 def taus(tables: Mapping[str, pd.DataFrame], names: Sequence[str] = tuple(MEASURES)) -> Drawn:
-    """Draw Kendall's tau of each measure with test error, a panel for each table, with bootstrap intervals over seeds.
+    """Draw the mean over seeds of each measure's Kendall's tau with test error, a panel a table, with 95% intervals.
 
     Right of the line a larger measure goes with a larger test error, as it should; left of it the measure is backwards.
     Colours and markers are the kinds of measures.
@@ -120,18 +118,10 @@ def taus(tables: Mapping[str, pd.DataFrame], names: Sequence[str] = tuple(MEASUR
 
 
 def _tau_row(panel: Axes, height: float, table: pd.DataFrame, measure: str) -> dict[str, object]:
-    kind = MEASURES[measure].kind
-    found = kendall_over_seeds(table[measure].tolist(), table["test_error"].tolist(), table["seed"].tolist())
+    kind, found = MEASURES[measure].kind, _tau(table, measure)
     panel.plot([found.low, found.high], [height, height], color=COLOURS[KINDS[kind]], linewidth=2)
     panel.plot([found.mean], [height], MARKERS[KINDS[kind]], color=COLOURS[KINDS[kind]], markersize=6, label=kind)
-    return {
-        "measure": measure,
-        "kind": kind,
-        "tau": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "within a seed": sum(found.values) / len(found.values),
-    }
+    return {"measure": measure, "kind": kind, "tau": found.mean, "low": found.low, "high": found.high}
 
 
 def words(measure: str) -> str:
@@ -140,8 +130,13 @@ def words(measure: str) -> str:
 
 
 def _dots(groups: Sequence[object]) -> list[dict[str, Any]]:
-    """A colour and a marker for each of many groups; the pairs stay different where colours come again."""
+    """A colour and a marker for each of many groups; where colours come again, they are hollow."""
     count = len(COLOURS)
     return [
-        {"color": COLOURS[i % count], "marker": MARKERS[(i + i // count) % len(MARKERS)]} for i in range(len(groups))
+        {
+            "color": COLOURS[i % count],
+            "marker": MARKERS[(i + i // count) % len(MARKERS)],
+            "markerfacecolor": COLOURS[i % count] if i < count else "none",
+        }
+        for i in range(len(groups))
     ]

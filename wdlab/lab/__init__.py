@@ -1,7 +1,6 @@
 """The widgets: dials, live runs, predictions; thin over the rest of wdlab."""
 
 from wdlab.lab.dials import Dials
-from wdlab.lab.fork import Fork
 from wdlab.lab.lab import Lab
 from wdlab.lab.perturb import Perturb
 from wdlab.lab.predict import Predictions
@@ -9,4 +8,4 @@ from wdlab.lab.rescale import Rescale
 from wdlab.lab.split import SplitStep
 from wdlab.lab.trajectory import Trajectory
 
-__all__ = ["Dials", "Fork", "Lab", "Perturb", "Predictions", "Rescale", "SplitStep", "Trajectory"]
+__all__ = ["Dials", "Lab", "Perturb", "Predictions", "Rescale", "SplitStep", "Trajectory"]

@@ -26,7 +26,6 @@ SCALES = (1.0, 0.1, 0.01, 0.001)
 EQUAL = (1.0,) * len(SCALES)
 CURVATURE, LAMBDA, LR, BETAS, STEPS = 0.1, 0.01, 0.01, (0.9, 0.999), 6000
 EPS = 1e-30  # as good as none: eps is the one thing in Adam that knows how large a gradient is
-DIVIDED = ("l2", "first_moment", "adaptive")
 
 
 @dataclass(frozen=True)

@@ -556,8 +556,10 @@ predictions.score()
 # lr/‖w‖², under Adam by lr/‖w‖, and weight decay, by setting the norm, sets it. Left alone long enough, the norm stands
 # still and each step turns the weights by an angle that depends on lr λ and momentum alone.
 #
-# **Next:** [03 · Early weight decay](03_early_weight_decay.ipynb): what if decay ends early? Then notebook 04 follows the
-# norm and the effective learning rate through such runs.
+# **Next:** [03 · Early weight decay](03_early_weight_decay.ipynb): what if decay ends early? Then
+# [04 · The norm stays small](04_the_norm_stays_small.ipynb) follows the norm and the effective learning rate through such
+# runs. [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) rests on this notebook, and
+# [06 · Data grow the weights](06_data_grow_the_weights.ipynb) uses the right angle to say how fast a norm grows.
 #
 # ### References
 #

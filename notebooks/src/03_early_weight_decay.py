@@ -489,8 +489,9 @@ predictions.score()
 # show. In a convex model trained to convergence decay that has ended leaves no trace, so in networks the reason must lie
 # on the path.
 #
-# **Next:** [00 · Start here](00_start_here.ipynb) to play with what you now know,
-# [01 · What weight decay is](01_what_weight_decay_is.ipynb) for the update rule itself.
+# **Next:** [04 · The norm stays small](04_the_norm_stays_small.ipynb) asks whether the small norm is the cause;
+# [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) measures these networks. Or play with what you now know in
+# [00 · Start here](00_start_here.ipynb).
 #
 # ### References
 #

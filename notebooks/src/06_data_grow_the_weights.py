@@ -186,7 +186,9 @@ lab = Lab(
     curves=("weight_norm", "train_loss", "test_error"),
 )
 lab.run(timing="never", schedule="constant")
+lab.wait()  # the Lab makes one run at a time
 lab.run(label_noise=0.5)
+lab.wait()
 lab.run(label_noise=0.5, train_size=8000)
 lab
 

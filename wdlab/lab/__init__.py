@@ -1,5 +1,6 @@
 """The widgets: dials, live runs, predictions; thin over the rest of wdlab."""
 
+from wdlab.lab.classroom import class_totals
 from wdlab.lab.dials import Dials
 from wdlab.lab.fork import Fork
 from wdlab.lab.lab import Lab
@@ -8,4 +9,4 @@ from wdlab.lab.predict import Predictions
 from wdlab.lab.rescale import Rescale
 from wdlab.lab.trajectory import Trajectory
 
-__all__ = ["Dials", "Fork", "Lab", "Perturb", "Predictions", "Rescale", "Trajectory"]
+__all__ = ["Dials", "Fork", "Lab", "Perturb", "Predictions", "Rescale", "Trajectory", "class_totals"]

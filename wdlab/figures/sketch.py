@@ -26,7 +26,7 @@ def sketch(
     """
     figure, (axes,) = panels(1, width=6.4, height=3.3)
     figure.set_layout_engine("none")  # a fixed place for everything: a picture under a learner's hand never jumps
-    axes.set_position((0.095, 0.155, 0.62, 0.80))
+    axes.set_position((0.095, 0.155, 0.68, 0.80))
     for (label, curve), dashes in zip((beside or {}).items(), ("--", ":", "-."), strict=False):
         axes.plot(*curve, color=FAINT, linestyle=dashes, linewidth=2, label=label)
     if heights is not None:

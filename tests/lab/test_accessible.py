@@ -13,6 +13,7 @@ import pytest
 
 from wdlab import Decay, Model, Optimizer, Results, Run, Timing, sweep
 from wdlab.lab import CriticalPeriod, Explorer, Grid, Lab, Perturb, Predictions, Rescale, Trajectory
+from wdlab.lab.controls import VIEW
 from wdlab.lab.perturb import RANGES
 
 SMALL = Run(model=Model(width=8, depth=1), steps=8, evaluations=2)
@@ -65,10 +66,12 @@ ROOTS: dict[str, Any] = {}
 
 @pytest.fixture
 def root(name: str) -> Any:
-    """The topmost box of a widget, made once."""
+    """The topmost box of a widget, which a cell shows; made once."""
     if name not in ROOTS:
         ROOTS[name] = WIDGETS[name]()
-    return ROOTS[name]._root
+    shown = ROOTS[name]._repr_mimebundle_()[VIEW]["model_id"]
+    alive = widgets.widget._instances if hasattr(widgets.widget, "_instances") else widgets.Widget.widgets  # 8, and 7
+    return alive[shown]
 
 
 def read(root: Any) -> Iterator[tuple[Any, str]]:

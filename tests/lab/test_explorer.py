@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
+from tests.lab.test_controls import BLIND, lab, linear
 from wdlab import Decay, Model, Optimizer, Results, Run, Timing, figures, sweep
 from wdlab.lab import CriticalPeriod, Explorer, Grid, stored
 from wdlab.lab.period import SHOWN
@@ -212,6 +214,13 @@ def test_colours_mean_the_same_under_every_coupling(grid) -> None:
     before = explorer.view._picture.cells.get_clim()
     explorer.turn(coupling="decoupled")
     assert explorer.view._picture.cells.get_clim() == before
+
+
+@pytest.mark.parametrize("kind", BLIND)
+def test_colours_get_lighter_with_the_score_whatever_the_eye(grid, kind: str) -> None:
+    colours = Explorer(Grid(grid)).view._picture.cells.get_cmap()(np.linspace(0, 1, 12))
+    seen = [lab(np.array(BLIND[kind]) @ linear(to_hex(colour)))[0] for colour in colours]
+    assert min(np.diff(seen)) > 2
 
 
 def test_runs_that_differ_in_more_are_no_grid(grid) -> None:

@@ -13,8 +13,9 @@ from wdlab.checks import known
 from wdlab.figures.drawn import Drawn
 from wdlab.lab.classroom import gather
 from wdlab.lab.controls import line
-from wdlab.lab.questions import NONE_MADE, Choice, Curve, Number, Question, Sketch
+from wdlab.lab.questions import NONE_MADE, Choice, Number, Question
 from wdlab.lab.scores import LEVEL, counts_to_expect
+from wdlab.lab.sketch import Curve, Sketch
 
 FEW = 10  # answers below which a share says little about anybody
 Asked = Choice | Number | Sketch

@@ -184,10 +184,10 @@ told = f"Where never ended at {free_norm[-1]:.1f}, it ended at {drawn.curves['we
 predictions.reveal("curve", (shares, drawn.curves["weight_norm"]), told)
 
 # %% [markdown]
-# The middle panel of the figure is your plot again, now for six timings. The right one shows the price of a large norm: a step of the
-# same learning rate turns the weights less, so the *effective* learning rate, lr/‖W‖², is smaller. Follow *first 0.25*
-# and *never*: in the last three quarters they see the same batches at the same learning rate, and neither decays; only
-# the effective learning rate still differs.
+# The middle panel of the figure is your plot again, now for six timings. The right one shows the price of a large norm:
+# a step of the same learning rate turns the weights less, so the *effective* learning rate, lr/‖W‖², is smaller. Follow
+# *first 0.25* and *never*: in the last three quarters they see the same batches at the same learning rate, and neither
+# decays; only the effective learning rate still differs.
 
 # %% [markdown]
 # ## Turn it yourself

@@ -113,9 +113,14 @@ def test_a_turned_dial_changes_picture_data_and_words(period) -> None:
 
 def test_results_that_are_no_pair_are_refused(period) -> None:
     until, since = period
-    fewer = Results(since.histories[1:3] + since.histories[4:])
-    with pytest.raises(ValueError, match="give both the same, 0 and 1 among them"):
-        CriticalPeriod(until, fewer)
+    for fewer in (since.histories[1:3] + since.histories[4:], since.histories[:3], since.histories[:-1]):
+        with pytest.raises(ValueError, match="give both the same, 0 and 1 among the moments"):
+            CriticalPeriod(until, Results(fewer))
+    with pytest.raises(ValueError, match=r"give windows \[0, t0\) and windows \[t0, 1\)"):
+        CriticalPeriod(since, until)
+    other = [replace(h, run=replace(h.run, schedule=replace(BASE.schedule, final=0.1))) for h in since.histories]
+    with pytest.raises(ValueError, match="results differ in final, too"):
+        CriticalPeriod(until, Results(tuple(other)))
 
 
 # Grids

@@ -176,7 +176,8 @@ other
 # | [07 · Inside Adam](07_inside_adam.ipynb) | where λw enters Adam, and which weights pay for it |
 #
 # Teachers: every notebook opens with a question to commit to, ends with its score, and has exercises that check
-# themselves. Each runs from a clean start with *Run All*.
+# themselves. Each runs from a clean start with *Run All*. Where the environment variable `WDLAB_CLASS` names a file, scored
+# answers are added to it without names, and `wdlab.lab.class_totals` reads them back as a table and a picture.
 #
 # **In three sentences.** Weight decay shrinks the weights a little at every step. A layer followed by BatchNorm computes
 # the same whatever the scale of its weights, but the scale decides how far a gradient step turns them. Bjorck, Weinberger

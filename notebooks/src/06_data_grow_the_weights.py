@@ -395,7 +395,25 @@ for verdict in (*verdicts, predicted):
 # Fill in each function and run the cell below it. The checker compares you with a reference, shows the smallest case in
 # which you differ, and names the likely slip. It never stops the notebook.
 #
-# ### 1. One step longer
+# ### 1. Times as long
+# difficulty 1 of 5 · importance 4 of 5 · 3 minutes
+#
+# On other data G is 2.25 times as large at every step; learning rate and steps are the same. Change the number: far from the
+# start, how many times as long do the weights end up?
+#
+# <details><summary>A hint</summary>The fourth power of the norm is a sum of lr² G².</details>
+
+# %% tags=["exercise"]
+times_as_long = None  # a number
+
+# %% tags=["solution"]
+times_as_long = 2.25**0.5
+
+# %%
+exercises.check_times_as_long(times_as_long)
+
+# %% [markdown]
+# ### 2. One step longer
 # difficulty 1 of 5 · importance 5 of 5 · 5 minutes
 #
 # Weights of length `norm` feed a BatchNorm. Return their length after one step of plain SGD; `gradient` is the length of the
@@ -419,7 +437,7 @@ def longer(norm, gradient, lr):
 exercises.check_longer(longer)
 
 # %% [markdown]
-# ### 2. Label noise
+# ### 3. Label noise
 # difficulty 2 of 5 · importance 4 of 5 · 5 minutes
 #
 # Return the labels to train on. Each example has a `threshold`, drawn once from [0, 1), and a label `drawn` from all classes:
@@ -444,7 +462,7 @@ def noisy(labels, threshold, drawn, noise):
 exercises.check_noisy_labels(noisy)
 
 # %% [markdown]
-# ### 3. How many are wrong?
+# ### 4. How many are wrong?
 # difficulty 2 of 5 · importance 3 of 5 · 5 minutes
 #
 # With that noise, which share of the labels is wrong on average, when there are `classes` classes, and all are equally likely
@@ -468,7 +486,7 @@ def wrong_share(noise, classes):
 exercises.check_wrong_share(wrong_share)
 
 # %% [markdown]
-# ### 4. The norm at the end
+# ### 5. The norm at the end
 # difficulty 3 of 5 · importance 5 of 5 · 10 minutes
 #
 # `lr` and `G` hold the learning rate and ‖W‖ ‖gradient‖ of each step. Return the norm at the end of the run that starts at

@@ -46,7 +46,8 @@ def heat_maps(runs: pd.DataFrame, label: str = "exact match", near: float = NEAR
 def _heat_map(axes: Axes, part: pd.DataFrame, scale: Normalize) -> None:
     rates, strengths = (sorted(set(part[column])) for column in ("lr", "weight_decay"))
     score = np.full((len(rates), len(strengths)), np.nan)
-    for cell in part.itertuples():
+    each: Any = part.itertuples()
+    for cell in each:
         y, x = rates.index(cell.lr), strengths.index(cell.weight_decay)
         score[y, x] = cell.score
         _mark(axes, x, y, cell, bool(scale(cell.score) > LIGHT))
@@ -70,8 +71,7 @@ def _mark(axes: Axes, x: int, y: int, cell: Any, light: bool) -> None:
 
 
 def _said(coupling: str, part: pd.DataFrame, near: float) -> str:
-    best = part.loc[part["score"].idxmax()]
-    lost = part[part["diverged"] > 0]
+    best, lost = part.sort_values("score").iloc[-1], part[part["diverged"] > 0]
     told = f"{coupling}: best {best['score']:.3f} at lr {best['lr']:g}, lambda {best['weight_decay']:g}; "
     told += f"{part['good'].sum()} of {len(part)} cells within {near:g} of the best of all"
     marks = [

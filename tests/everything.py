@@ -19,6 +19,7 @@ PARTS = {
     "format": ["-m", "ruff", "format", "--check", "."],
     "types": ["-m", "mypy"],
     "unit": [*PYTEST, "--dist=loadfile", "--durations=5", "-m", "not notebook and not binder and not browser"],
+    "colab": ["tests/colab.py"],
     "notebooks-check": ["notebooks/build.py", "check"],
     "notebooks": [*PYTEST, "--dist=worksteal", "-m", "notebook", "tests/notebooks"],
     "binder": ["-m", "pytest", "-m", "binder", "tests/binder"],

@@ -4,7 +4,8 @@ import pytest
 
 from wdlab.lab import Predictions
 from wdlab.lab.controls import VIEW
-from wdlab.lab.predict import NONE_MADE, blind, brier
+from wdlab.lab.questions import NONE_MADE
+from wdlab.lab.scores import blind, brier
 
 
 @pytest.mark.parametrize(

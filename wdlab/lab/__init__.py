@@ -1,12 +1,30 @@
 """The widgets: dials, live runs, predictions; thin over the rest of wdlab."""
 
+from wdlab.lab.classroom import class_totals
 from wdlab.lab.dials import Dials
+from wdlab.lab.explorer import Explorer, stored
 from wdlab.lab.fork import Fork
+from wdlab.lab.grid import Grid
 from wdlab.lab.lab import Lab
+from wdlab.lab.period import CriticalPeriod
 from wdlab.lab.perturb import Perturb
 from wdlab.lab.predict import Predictions
 from wdlab.lab.rescale import Rescale
 from wdlab.lab.split import SplitStep
 from wdlab.lab.trajectory import Trajectory
 
-__all__ = ["Dials", "Fork", "Lab", "Perturb", "Predictions", "Rescale", "SplitStep", "Trajectory"]
+__all__ = [
+    "CriticalPeriod",
+    "Dials",
+    "Explorer",
+    "Fork",
+    "Grid",
+    "Lab",
+    "Perturb",
+    "Predictions",
+    "Rescale",
+    "SplitStep",
+    "Trajectory",
+    "class_totals",
+    "stored",
+]

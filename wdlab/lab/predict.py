@@ -2,220 +2,130 @@
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any, TypeVar
 
-import ipywidgets as widgets
+from wdlab.checks import known
+from wdlab.figures.drawn import Drawn
+from wdlab.lab.classroom import gather
+from wdlab.lab.controls import line
+from wdlab.lab.questions import NONE_MADE, Choice, Curve, Number, Question, Sketch
+from wdlab.lab.scores import LEVEL, counts_to_expect
 
-from wdlab.checks import known, number
-from wdlab.lab.controls import VIEW, alarm, labelled, line, row, stack
-
-NONE_MADE = "no prediction was made"
-STOPS = 10  # of the confidence slider
-
-
-def brier(answer: str, confidence: float, truth: str, options: int) -> float:
-    """Return the Brier score of an answer given with `confidence`, the rest spread evenly over the other options.
-
-    sum over all options of (p - o)^2, where o is 1 for the truth and 0 otherwise: from 0 (certain and right) to 2
-    (certain and wrong). Raises ValueError for a confidence below 1/options, which would be an answer for another
-    option, or above 1. Source: Brier (1950), in its first form, for any number of options.
-
-    >>> brier("early", 1.0, "early", options=2), brier("early", 0.5, "late", options=2)
-    (0.0, 0.5)
-    """
-    number("confidence", confidence, 1 / options, 1)
-    rest = (1 - confidence) / (options - 1)
-    if answer == truth:
-        return (1 - confidence) ** 2 + (options - 1) * rest**2
-    return confidence**2 + (1 - rest) ** 2 + (options - 2) * rest**2
-
-
-def blind(options: int) -> float:
-    """Return the Brier score of giving every one of `options` the same probability: 1 - 1/options, whatever is true."""
-    return 1 - 1 / options
-
-
-class Question:
-    """A question with its options, the learner's answer once there is one, and the widget that asks for it.
-
-    Raises ValueError for options that are not at least two different texts.
-    """
-
-    def __init__(self, name: str, text: str, options: Sequence[str]) -> None:
-        if len(options) < 2 or len(set(options)) < len(options) or isinstance(options, str):
-            raise ValueError(f"options={options!r} is not allowed; give at least two different answers.")
-        self.name, self.text, self.options = name, text, tuple(options)
-        self.answer: str | None = None
-        self.confidence: float | None = None
-        self.truth: str | None = None
-        self.because = ""
-        self._make_widgets()
-
-    def _make_widgets(self) -> None:
-        least = 1 / len(self.options)
-        stop = (1 - least) / STOPS
-        self.choices = widgets.RadioButtons(options=self.options, value=None, layout=widgets.Layout(width="auto"))
-        self.slider = widgets.FloatSlider(
-            value=least + STOPS // 2 * stop,
-            min=least,
-            max=1.0,
-            step=stop,
-            readout_format=".0%",
-            continuous_update=False,
-            layout=widgets.Layout(width="100%", max_width="420px"),
-        )
-        self.button = widgets.Button(description="Commit", icon="lock", layout=widgets.Layout(width="110px"))
-        self.message = widgets.HTML(line("Choose an answer, say how sure you are, then commit."))
-        self.button.on_click(self._pressed)
-        hint = f"from {least:.0%}, a guess, to 100%, certain"
-        asked = labelled(self.choices, self.text)
-        sure = labelled(self.slider, "How sure are you?", hint)
-        self._root = stack([asked, sure, row([self.button]), self.message], max_width="700px", padding="4px 0")
-
-    def _pressed(self, _: object) -> None:
-        if self.choices.value is None:
-            self.message.value = alarm("Choose one of the answers first.")
-            return
-        self.commit(self.choices.value, min(max(self.slider.value, self.slider.min), 1.0))
-
-    def commit(self, answer: str, confidence: float) -> None:
-        """Lock in `answer` and `confidence`; raises ValueError when either is not allowed or it is too late."""
-        if self.locked:
-            raise ValueError(
-                f"answer={answer!r} comes too late: {self.name!r} is already "
-                f"{'revealed' if self.truth is not None else 'committed'}."
-            )
-        known("answer", answer, self.options)
-        number("confidence", confidence, 1 / len(self.options), 1)
-        self.answer, self.confidence = answer, float(confidence)
-        self._lock()
-
-    def reveal(self, truth: str, because: str) -> None:
-        """Say what turned out to be true; raises ValueError when that is none of the options."""
-        self.truth, self.because = known("truth", truth, self.options), because
-        self._lock()
-
-    @property
-    def locked(self) -> bool:
-        """Whether the answer can no longer be given or changed."""
-        return self.answer is not None or self.truth is not None
-
-    @property
-    def score(self) -> float | None:
-        """The Brier score, or None while either the answer or the truth is missing."""
-        if self.answer is None or self.confidence is None or self.truth is None:
-            return None
-        return brier(self.answer, self.confidence, self.truth, len(self.options))
-
-    @property
-    def said(self) -> str:
-        """The learner's answer in words."""
-        if self.answer is None or self.confidence is None:
-            return NONE_MADE
-        return f"{self.answer} ({self.confidence:.0%} sure)"
-
-    def _lock(self) -> None:
-        self.choices.value, self.slider.value = self.answer, self.confidence or self.slider.min
-        for part in (self.choices, self.slider, self.button):
-            part.disabled = True
-        if self.truth is not None:
-            self.message.value = line(f"Revealed: {self.truth}. Your answer: {self.said}.", role="status")
-        else:
-            self.message.value = line(f"Committed: {self.said}. The result comes below.", role="status")
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
-        listed = "".join(f"<li>{escape(option)}</li>" for option in self.options)
-        html = f"<p><b>Predict: {escape(self.text)}</b></p><ul>{listed}</ul>{line(self._state)}"
-        return {VIEW: view, "text/html": html, "text/plain": f"Predict: {self.text} {' / '.join(self.options)}"}
-
-    @property
-    def _state(self) -> str:
-        if self.locked:
-            return f"Your answer: {self.said}."
-        return "Run the cell to answer, or use commit(name, answer, confidence)."
+FEW = 10  # answers below which a share says little about anybody
+Asked = Choice | Number | Sketch
+Q = TypeVar("Q", Choice, Number, Sketch)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a question came to: shown as the learner's answer beside the truth."""
+    """What a question came to: the learner's answer beside the truth, and for a curve a picture of both.
+
+    `verdict` is the score in words, nothing where no prediction was made; `note` is what else there is to say.
+    """
 
     question: str
     said: str
     truth: str
     because: str
     score: float | None
-    options: int
+    verdict: str
+    note: str = ""
+    figure: Drawn | None = None
 
     def __str__(self) -> str:
-        because = f" {self.because}" if self.because else ""
-        return (
-            f"{self.question} Your answer: {self.said}. It turned out: {self.truth}.{because} {self.verdict}".rstrip()
-        )
-
-    @property
-    def verdict(self) -> str:
-        """The score in words; nothing where no prediction was made."""
-        if self.score is None:
-            return ""
-        return f"Brier score {self.score:.2f} (0 is best, blind guessing gives {blind(self.options):.2f})."
+        parts = [f"{self.question} Your answer: {self.said}. It turned out: {self.truth}.", self.because, self.verdict]
+        return " ".join(part for part in (*parts, self.note) if part)
 
     def _repr_html_(self) -> str:
         pairs = [("Your answer", self.said), ("It turned out", f"{self.truth}. {self.because}".strip())]
-        pairs += [("Score", self.verdict)] if self.verdict else []
+        pairs += [(name, text) for name, text in (("Score", self.verdict), ("Note", self.note)) if text]
         rows = [f'<tr><th scope="row" style="{LEFT}">{name}</th>{_cell(text)}</tr>' for name, text in pairs]
-        return f"<b>{escape(self.question)}</b><table>{''.join(rows)}</table>"
+        return f"<b>{escape(self.question)}</b><table>{''.join(rows)}</table>{_image(self.figure)}"
 
 
 @dataclass(frozen=True, repr=False)
 class Score:
     """All questions at the end, the mean of their scores, and what that number means."""
 
-    questions: tuple[Question, ...]
+    questions: tuple[Asked, ...]
 
     @property
-    def scored(self) -> tuple[Question, ...]:
-        """The questions that were answered and revealed."""
-        return tuple(question for question in self.questions if question.score is not None)
+    def scored(self) -> tuple[Choice, ...]:
+        """The choices that were answered and revealed."""
+        return tuple(q for q in self.questions if isinstance(q, Choice) and q.scored)
 
     @property
     def mean(self) -> float | None:
-        """The mean Brier score of the answered questions, or None without any."""
-        scores = [question.score for question in self.questions if question.score is not None]
+        """The mean Brier score of the answered choices, or None without any."""
+        scores = [question.score for question in self.scored if question.score is not None]
         return sum(scores) / len(scores) if scores else None
 
     @property
     def blind(self) -> float | None:
-        """What the same questions score when every option gets the same probability."""
-        scored = self.scored
-        return sum(blind(len(question.options)) for question in scored) / len(scored) if scored else None
+        """What the same choices score when every option gets the same probability."""
+        return sum(question.blind for question in self.scored) / len(self.scored) if self.scored else None
 
     @property
     def words(self) -> str:
-        """What the score means."""
+        """What the scores mean, and how well confidence and success go together."""
+        told = [self._of_choices(), self._of_measured(), self.calibration]
+        found = " ".join(part for part in told if part)
+        return found or "No prediction was scored, so there is no score; the answers above are yours to compare with."
+
+    def _of_choices(self) -> str:
         if self.mean is None or self.blind is None:
-            return "No prediction was scored, so there is no score; the answers above are yours to compare with."
-        scored = self.scored
-        right = sum(question.answer == question.truth for question in scored)
-        sure = sum(question.confidence or 0.0 for question in scored) / len(scored)
+            return ""
         near = "better than" if self.mean < self.blind else "worse than"
         near = "the same as" if math.isclose(self.mean, self.blind) else near
         return (
-            f"Mean Brier score {self.mean:.2f}, {near} blind guessing ({self.blind:.2f}). 0 means certain and right "
-            "every time, 2 certain and wrong every time: it is the squared distance between your probabilities and "
-            f"what happened. {right} of {len(scored)} answers were right, and you were {sure:.0%} sure on average; the "
-            "closer these two shares, the better you know what you know."
+            f"Mean Brier score of the choices {self.mean:.2f}, {near} blind guessing ({self.blind:.2f}). 0 means "
+            "certain and right every time, 2 certain and wrong every time: it is the squared distance between your "
+            "probabilities and what happened."
         )
 
+    def _of_measured(self) -> str:
+        """What the numbers and curves scored, as a share of what knowing only the range does, for units differ."""
+        shares = [q.score / q.blind for q in self.questions if not isinstance(q, Choice) and q.score is not None]
+        if not shares:
+            return ""
+        return (
+            f"Numbers and curves: {sum(shares) / len(shares):.2f} of what knowing only the range scores, on average (0 "
+            "is best, 1 is no better than that)."
+        )
+
+    @property
+    def calibration(self) -> str:
+        """Stated confidence against the share right, and how much so few answers can say; nothing without any."""
+        counted = [q for q in self.questions if not isinstance(q, Sketch) and q.scored]
+        if not counted:
+            return ""
+        right = sum(int(q.right or 0) for q in counted)
+        stated = [q.confidence or 0.0 for q in counted]
+        low, high = counts_to_expect(stated)
+        expected = f"{low}" if low == high else f"{low} to {high}"
+        sure = sum(stated) / len(stated)
+        found = (
+            f"{right} of {len(counted)} answers were right, and you were {sure:.0%} sure on average. Somebody who is "
+            f"right exactly as often as these confidences say would have {expected} right {LEVEL:.0%} of the time: "
+        )
+        if right < low:
+            return found + "you were surer than you were right."
+        if right > high:
+            return found + "you knew more than you claimed."
+        few = f", but {len(counted)} answers are too few to tell much" if len(counted) < FEW else ""
+        return found + f"yours agree with that{few}."
+
     def __repr__(self) -> str:
-        told = [f"{q.text} Your answer: {q.said}. Truth: {q.truth or 'not yet known'}." for q in self.questions]
+        told = [f"{q.text} Your answer: {q.said}. Truth: {q.told}." for q in self.questions]
         return "\n".join([*told, self.words])
 
     def _repr_html_(self) -> str:
-        names = ("Question", "Your answer", "Sure", "Truth", "Brier score")
+        names = ("Question", "Your answer", "Sure", "Truth", "Score", "Knowing nothing")
         head = "".join(f'<th scope="col" style="{LEFT}">{name}</th>' for name in names)
         body = "".join(f"<tr>{''.join(map(_cell, _row(question)))}</tr>" for question in self.questions)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -225,50 +135,99 @@ class Score:
 class Predictions:
     """The predictions of one notebook: ask, reveal, score. They stay in the kernel.
 
+    Where the environment variable WDLAB_CLASS names a file, every scored answer is also appended there without a name,
+    for a teacher to read with `class_totals`.
+
     >>> predictions = Predictions()
     >>> _ = predictions.ask("early", "Is early decay as good as always?", ["yes", "no"])
     >>> predictions.commit("early", "yes", confidence=0.8)
     >>> predictions.reveal("early", truth="yes").verdict
     'Brier score 0.08 (0 is best, blind guessing gives 0.50).'
+    >>> _ = predictions.ask_number("angle", "By how much does a step turn the weights?", 0, 10, "degrees")
+    >>> predictions.commit("angle", 2.5, confidence=0.5, within=1)
+    >>> predictions.reveal("angle", truth=1.5).verdict
+    'Score 0.61 degrees (0 is best, knowing only the range gives 2.1).'
     """
 
     def __init__(self) -> None:
-        self._questions: dict[str, Question] = {}
+        self._questions: dict[str, Asked] = {}
 
-    def ask(self, name: str, question: str, options: Sequence[str]) -> Question:
+    def ask(self, name: str, question: str, options: Sequence[str]) -> Choice:
         """Return the widget that asks `question`; asked again in the same words it keeps its answer.
 
         Raises ValueError for options that are not at least two different texts.
         """
-        old = self._questions.get(name)
-        if old is None or (old.text, old.options) != (question, tuple(options)):
-            self._questions[name] = Question(name, question, options)
-        return self._questions[name]
+        return self._kept(Choice(name, question, options))
 
-    def commit(self, name: str, answer: str, confidence: float) -> None:
-        """Commit by code what the widget commits by button.
+    def ask_number(self, name: str, question: str, low: float, high: float, unit: str = "") -> Number:
+        """Return the widget that asks for a number between `low` and `high`, with a plus-minus; kept as by `ask`.
 
-        Raises ValueError for a name never asked, an answer that is no option, a confidence outside [1/options, 1], and
-        for a question that is already committed or revealed.
+        The score is the continuous ranked probability score of the normal distribution that the answer says. Raises
+        ValueError for an empty range.
         """
-        self._question(name).commit(answer, confidence)
+        return self._kept(Number(name, question, low, high, unit))
 
-    def reveal(self, name: str, truth: str, because: str = "") -> Outcome:
+    def ask_curve(
+        self, name: str, question: str, moments: Sequence[float], low: float, high: float,
+        x: str = "", y: str = "", within: float | None = None, beside: Mapping[str, Curve] | None = None,
+    ) -> Sketch:  # fmt: skip
+        """Return the widget on which to draw a curve at some `moments` between `low` and `high`; kept as by `ask`.
+
+        `x` and `y` name the axes, `within` is half the height of the band around the line (by default a tenth of the
+        range), `beside` are curves known already, (x, y) by label. Scored as numbers are, moment by moment. Raises
+        ValueError for fewer than two moments and for an empty range.
+        """
+        return self._kept(Sketch(name, question, moments, low, high, x, y, within, beside))
+
+    def _kept(self, new: Q) -> Q:
+        old = self._questions.get(new.name)
+        if isinstance(old, type(new)) and old.asked == new.asked:
+            return old
+        self._questions[new.name] = new
+        return new
+
+    def commit(self, name: str, answer: Any, confidence: float, within: float | None = None) -> None:
+        """Commit by code what the widget commits by button; `within` is the plus-minus of a number.
+
+        Raises ValueError for a name never asked, an answer that is none, a confidence that is out of range ([1/options,
+        1] for a choice, else [0.1, 0.95]), and for a question that is already committed or revealed.
+        """
+        asked = self._question(name)
+        if isinstance(asked, Number):
+            asked.commit(answer, confidence, math.nan if within is None else within)
+        elif within is not None:
+            raise ValueError(f"within={within!r} is not allowed: {name!r} does not ask for a number.")
+        else:
+            asked.commit(answer, confidence)
+
+    def reveal(self, name: str, truth: Any, because: str = "") -> Outcome:
         """Return the outcome beside the learner's answer; from here on the question is locked.
 
-        `truth` comes from the notebook's own measurement, and so should the numbers in `because`. Raises ValueError for
-        a name never asked and for a truth that is none of the options.
+        `truth` comes from the notebook's own measurement, and so should the numbers in `because`: one of the options, a
+        number, or for a curve the pair (x, y). Raises ValueError for a name never asked and for what is no truth.
         """
         asked = self._question(name)
         asked.reveal(truth, because)
-        return Outcome(asked.text, asked.said, truth, because, asked.score, len(asked.options))
+        outcome = asked.said, asked.told, because, asked.score, asked.verdict
+        return Outcome(asked.text, *outcome, _gathered(asked), asked.drawn())
 
     def score(self) -> Score:
-        """Return the table of all questions so far with its mean Brier score in plain words."""
+        """Return the table of all questions so far with its scores and calibration in plain words."""
         return Score(tuple(self._questions.values()))
 
-    def _question(self, name: str) -> Question:
+    def _question(self, name: str) -> Asked:
         return self._questions[known("name", name, self._questions)]
+
+
+def _gathered(asked: Asked) -> str:
+    """Hand a scored answer to the class's file, once; what to tell the learner where that fails."""
+    if not asked.scored or asked.seen:
+        return ""
+    answer = list(asked.answer) if isinstance(asked, Sketch) else asked.answer
+    told = {"question": asked.text, "kind": asked.kind, "answer": answer, "confidence": asked.confidence}
+    note = gather({**told, "right": asked.right, "score": asked.score, "blind": asked.blind})
+    asked.seen = not note
+    return note
 
 
 LEFT = "text-align:left"
@@ -278,7 +237,19 @@ def _cell(text: str) -> str:
     return f'<td style="{LEFT}">{escape(text)}</td>'
 
 
-def _row(question: Question) -> tuple[str, ...]:
-    sure = f"{question.confidence:.0%}" if question.confidence is not None else ""
-    score = f"{question.score:.2f}" if question.score is not None else ""
-    return question.text, question.answer or NONE_MADE, sure, question.truth or "not yet known", score
+def _image(figure: Drawn | None) -> str:
+    if figure is None:
+        return ""
+    png = base64.b64encode(figure.png()).decode()
+    return f'<img alt="{escape(figure.alt)}" src="data:image/png;base64,{png}" style="max-width:100%"/>'
+
+
+def _row(question: Asked) -> tuple[str, ...]:
+    sure = "" if question.confidence is None else f"{question.confidence:.0%}"
+    score = "" if question.score is None else f"{question.score:.2g}"
+    nothing = "" if question.score is None else f"{question.blind:.2g}"
+    said = NONE_MADE if question.answer is None else question.in_words(question.answer)
+    return question.text, said, sure, question.told, score, nothing
+
+
+__all__ = ["Outcome", "Predictions", "Question", "Score"]

@@ -420,6 +420,20 @@ def greedy_by_table(table):
     return torch.stack(words)
 
 
+def greedy_by_numpy(table, word=1, left=None):
+    left = len(table) if left is None else left
+    if not left or word in (0, 2):
+        return np.zeros(left)
+    chosen = int(np.argmax(table.numpy()[word]))
+    return np.concatenate([[chosen], greedy_by_numpy(table, chosen, left - 1)])
+
+
+def share_by_torch(scores, near):
+    flat = scores.flatten(1)
+    best = flat[~flat.isnan()].max()
+    return torch.where(flat.isnan(), -1.0, flat).ge(best - near).double().mean(1)
+
+
 def lambda_by_branches(weight_decay, lr, new_lr, scaled_by_lr):
     if not scaled_by_lr:
         return weight_decay
@@ -628,7 +642,14 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_predicted_norm, predicted_by_torch),
     (check_greedy, greedy_as_a_list),
     (check_greedy, greedy_by_table),
+    (check_greedy, greedy_by_numpy),
     (check_new_lambda, lambda_by_branches),
+    (check_new_lambda, lambda *given: np.array(given[0] * (given[1] / given[2]) ** given[3])),
+    (
+        check_new_lambda,
+        lambda weight_decay, lr, new_lr, by_lr: torch.tensor(weight_decay) / (new_lr / lr if by_lr else 1),
+    ),
+    (check_good_share, share_by_torch),
     (check_good_share, share_by_numpy),
     (check_good_share, share_by_counting),
     (check_adam_step, adam_in_place),

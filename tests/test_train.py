@@ -581,6 +581,72 @@ def test_turning_lr_acts_from_that_step_on() -> None:
     assert [history.curves["lr"] for history in turned.histories()] == [(0.1,) * 5, (0.1, 0.1, *(0.025,) * 3)]
 
 
+@pytest.mark.parametrize("before", ["l2", "decoupled"])
+@pytest.mark.parametrize("name", COUPLINGS)
+@pytest.mark.parametrize("optimizer", [Optimizer(), ADAM], ids=["sgd", "adam"])
+def test_turning_the_coupling_finds_its_buffers_as_if_it_had_always_been_there(optimizer, name, before) -> None:
+    """Without decay every coupling is the same: so turned on at step 15 each is its own "after" from the start."""
+    if optimizer.name == "sgd" and name == "second_moment":
+        pytest.skip("SGD has no second moment")
+    quiet = [run(Timing.never(), before, optimizer=optimizer), run(seed=1, optimizer=optimizer)]
+    turned = Training(quiet, "cpu", torch.float64)
+    turned.advance(15)
+    beside = turned.fork()
+    turned.turn(0, timing=Timing.after(15 / BASE.steps), coupling=name)
+    turned.advance(100)
+    asked = trained(run(Timing.after(15 / BASE.steps), name, optimizer=optimizer), quiet[1])
+    torch.testing.assert_close(turned.weights, asked.weights, **EXACT)
+    assert not torch.equal(turned.weights[0], trained(*quiet).weights[0]), "it does nothing"
+    beside.advance(100)
+    assert torch.equal(beside.weights, trained(*quiet).weights), "a fork hears nothing of it"
+
+
+def test_a_coupling_that_is_turned_away_from_fades() -> None:
+    """Back at decoupled, with lambda 0, nothing but Adam's own step is left once the buffers of the other are empty."""
+    training = Training([run(None, "own_buffers", 0.1, optimizer=ADAM, steps=60)], "cpu", torch.float64)
+    training.advance(5)
+    training.turn(0, coupling="decoupled", timing=Timing.never())
+    training.advance(1)
+    residue = training._buffers[2].abs().max().item()
+    training.advance(50)
+    assert 0 < training._buffers[2].abs().max().item() < 0.01 * residue
+
+
+def test_turning_the_timing_keeps_lambda_and_the_schedule_moves_lr() -> None:
+    turned = Training([run(Timing.never(), strength=0.05)], "cpu", torch.float64)
+    turned.advance(10)
+    turned.turn(0, timing=Timing.window(0.5, 0.75), lr=0.3, schedule=Schedule("cosine"))
+    turned.advance(100)
+    expected = 0.05 * Timing.window(0.5, 0.75).table(BASE.steps)
+    assert torch.equal(turned.decay_table[:, 0], expected)
+    assert torch.equal(turned.lr_table[10:, 0], 0.3 * Schedule("cosine").table(BASE.steps)[10:])
+    assert torch.equal(turned.lr_table[:10, 0], 0.1 * BASE.schedule.table(BASE.steps)[:10])
+
+
+@pytest.mark.parametrize("optimizer", [Optimizer(), ADAM], ids=["sgd", "adam"])
+def test_reading_in_between_changes_no_weight(optimizer: Optimizer) -> None:
+    straight, watched = (
+        trained(run(EARLY, optimizer=optimizer)),
+        Training([run(EARLY, optimizer=optimizer)], "cpu", torch.float64),
+    )
+    watched.advance(3, read=True)
+    watched.advance(2)
+    watched.read()
+    watched.read()
+    watched.advance(100)
+    assert torch.equal(straight.weights, watched.weights)
+    [history] = watched.histories()
+    assert history.steps == (0, 1, 2, 3, 5, 10, 20, 30, 40)
+    rotation = dict(zip(history.steps, history.curves["rotation"], strict=True))
+    assert math.isnan(rotation[5]) and all(math.isfinite(rotation[step]) for step in (1, 2, 3, 10))
+    [usual] = straight.histories()
+    for step in usual.steps:
+        for name in ("test_error", "weight_norm", "rotation"):
+            mine = dict(zip(history.steps, history.curves[name], strict=True))[step]
+            its = dict(zip(usual.steps, usual.curves[name], strict=True))[step]
+            assert mine == its or (math.isnan(mine) and math.isnan(its))
+
+
 @pytest.mark.parametrize(
     ("turn", "message"),
     [
@@ -588,6 +654,8 @@ def test_turning_lr_acts_from_that_step_on() -> None:
         ({"member": -1}, r"^member=-1 is not allowed"),
         ({"member": 0, "lr": 0}, r"^lr=0 is not allowed; give a finite number greater than 0\.$"),
         ({"member": 0, "lr": math.nan}, r"^lr=nan is not allowed"),
+        ({"member": 0, "coupling": "second_moment"}, r"^coupling='second_moment' does nothing under SGD"),
+        ({"member": 0, "coupling": "l3"}, r"^coupling='l3' is unknown; did you mean 'l2'"),
         ({"member": 0, "weight_decay": -1}, r"^weight_decay=-1 is not allowed; give a finite number of at least 0\.$"),
     ],
 )

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from wdlab.checks import known, number, whole
+from wdlab.checks import known, whole
 from wdlab.decay import (
     AdamBuffers,
     Decay,
     Parts,
     Rates,
+    Timing,
     adam_,
     adam_parts,
     coupling,
@@ -36,7 +37,7 @@ from wdlab.decay.coupling import Scalar
 from wdlab.matching import Matching
 from wdlab.measures import effective_lr, rotation, weight_norm
 from wdlab.models import flatten
-from wdlab.run import Match, Run
+from wdlab.run import Match, Run, Schedule
 from wdlab.tasks import generator
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ class History:
 
     `network` holds the final parameters and running statistics by name, where they were asked for.
 
-    `diverged_at` is the first step whose loss was not finite, in training or when tested, or None; from there on the
-    member stood still. It is the number of steps taken until then, so it may be as large as the run is long.
+    `diverged_at` is the first step whose loss was not finite, in training or when tested, or at whose reading the
+    weights were not, or None; from there on the member stood still. It is the number of steps taken until then, so it
+    may be as large as the run is long.
     """
 
     run: Run
@@ -216,14 +218,16 @@ class Training:
 
     # One step
 
-    def advance(self, steps: int = 1) -> None:
-        """Train `steps` more steps, at most to the end of the run; evaluate where the runs ask for it."""
+    def advance(self, steps: int = 1, read: bool = False) -> None:
+        """Train `steps` more steps, at most to the end of the run; evaluate where the runs ask for it.
+
+        With `read` also after each of these steps.
+        """
         with held_to(self.threads):
             for _ in range(min(whole("steps", steps, 1), self.steps - self.step)):
-                self._advance()
+                self._advance(read or self._is_evaluation(self.step + 1))
 
-    def _advance(self) -> None:
-        read = self._is_evaluation(self.step + 1)
+    def _advance(self, read: bool) -> None:
         before = [weight.detach().clone() for weight in self._scale_free] if read else []
         start = self.weights[self._slice].clone() if read else None
         inputs, labels = self._next_batch()
@@ -344,6 +348,14 @@ class Training:
 
     # Reading
 
+    def read(self) -> None:
+        """Evaluate here too, unless this step was read; what tells of the last step is NaN, for it is over."""
+        if self.rows[-1][0] != self.step:
+            self._turned = torch.full_like(self._turned, torch.nan)
+            self._parted = Parts(self._turned, self._turned)
+            with held_to(self.threads):
+                self._record()
+
     def _is_evaluation(self, step: int) -> bool:
         count = self.runs[0].evaluations
         return (step * count) // self.steps != ((step - 1) * count) // self.steps
@@ -353,9 +365,10 @@ class Training:
         at = min(self.step, self.steps - 1)
         parameters = dict(self.model.named_parameters())
         tested = self.task.evaluate(self.model, self.inputs[: self.task.test_size], self.labels[: self.task.test_size])
-        self._notice_divergence(tested["test_loss"])
         with torch.no_grad():
-            matrices = [p for p in parameters.values() if p.ndim > 2]
+            norm = weight_norm([p for p in parameters.values() if p.ndim > 2])
+            # A weight that no test example reads, such as the embedding of a rare word, can be lost without a trace.
+            self._notice_divergence(tested["test_loss"] + norm)
             name, lr = self.runs[0].optimizer.name, self.lr_table[at]
             if self._matching is not None:
                 lr = lr * self._matching.lr_factors(self.model)
@@ -364,7 +377,7 @@ class Training:
                 "weight_decay": self.decay_table[at],
                 "train_loss": self._loss_sum / self._loss_steps if self._loss_steps else self._loss_sum * float("nan"),
                 **tested,
-                "weight_norm": weight_norm(matrices),
+                "weight_norm": norm,
                 "effective_lr": effective_lr(lr, self._scale_free, name),
                 "rotation": self._turned,
                 "objective_step": self._parted.objective,
@@ -412,17 +425,46 @@ class Training:
         other.runs, other.rows = list(self.runs), list(self.rows)
         return other
 
-    def turn(self, member: int, lr: float | None = None, weight_decay: float | None = None) -> None:
-        """From this step on, give `member` another learning rate, another lambda, or both.
+    def turn(
+        self,
+        member: int,
+        lr: float | None = None,
+        weight_decay: float | None = None,
+        timing: Timing | None = None,
+        coupling: str | None = None,
+        schedule: Schedule | None = None,
+    ) -> None:
+        """From this step on, give `member` another learning rate, lambda, timing, coupling or schedule.
 
-        The new value holds to the end of the run whatever the timing or the schedule said; the history's curves show
-        it, while `runs` still holds the setting the run began with.
+        A new lr or lambda by itself holds to the end of the run, whatever the schedule or the timing said. With a
+        `timing` lambda follows it, the run's own lambda where none is given; so does lr with a `schedule`. Both count
+        the steps from the beginning of the run. A coupling with buffers of its own finds them as they would be had
+        lambda been 0 until now. The history's curves show all of it from the next reading on, while `runs` still holds
+        the setting the run began with. Raises ValueError for what the run could not have had from the start.
         """
-        whole("member", member, 0, len(self.runs) - 1)
-        if lr is not None:
-            self.lr_table[self.step :, member] = number("lr", lr, 0, above=True)
+        run = self.runs[whole("member", member, 0, len(self.runs) - 1)]
+        asked = replace(run.decay, timing=timing or Timing.always(), coupling=coupling or run.decay.coupling)
         if weight_decay is not None:
-            self.decay_table[self.step :, member] = number("weight_decay", weight_decay, 0)
+            asked = replace(asked, strength=weight_decay)
+        base = replace(run.optimizer, lr=run.optimizer.lr if lr is None else lr)
+        replace(run, decay=asked, optimizer=base)  # says what is wrong, if anything is
+        if lr is not None or schedule is not None:
+            table = base.lr * (schedule or Schedule("constant")).table(self.steps)
+            self.lr_table[self.step :, member] = table.to(self.lr_table)[self.step :]
+        if weight_decay is not None or timing is not None:
+            table = asked.strength * asked.timing.table(self.steps)
+            self.decay_table[self.step :, member] = table.to(self.decay_table)[self.step :]
+        if coupling is not None:
+            self._couple(member, coupling)
+
+    def _couple(self, member: int, name: str) -> None:
+        """Give `member` the five numbers of another coupling, and Adam the buffers they need."""
+        columns = [self._column([0.0] * len(self._members)) + number for number in self._numbers]
+        for column, value in zip(columns, coupling(name).numbers, strict=True):
+            column[member] = value
+        self._numbers = tuple(column if column.any() else 0.0 for column in columns)
+        if self.runs[0].optimizer.name == "adam" and isinstance(self._numbers[2], Tensor):
+            self._buffers += [torch.zeros_like(self.weights) for _ in range(4 - len(self._buffers))]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ from wdlab import TASKS, Decay, Match, Timing, figures, sweep
 from wdlab.claims import CLAIMS, CONSTANT, EARLY, NEVER, network
 from wdlab.exercises import chapter04
 from wdlab.figures.arms import say_share
-from wdlab.lab import Fork, Predictions
+from wdlab.lab import Lab, Predictions
 from wdlab.stats import interval, paired, share
 from wdlab.sweeps import Results
 from wdlab.tasks import Batches
@@ -203,13 +203,24 @@ figures.curves(only(*list(ARMS)[:4]), shown, lambda run: NAMES[run.decay, run.ma
 # %% [markdown]
 # ## Turn it yourself
 #
-# Train with decay, fork the run, and go on twice from the same state: decay on in one branch, off in the other. When does
-# it still matter that decay goes on? Then set the learning rate to *constant* and fork at the same place.
+# This run decayed for a quarter of its steps, then was forked: both branches go on from the same state, one with decay,
+# one without. Make your own: press **Run**, **Pause** it where you like, choose *never* or another λ, press **Fork**, then
+# **Go on**. When does it still matter that decay goes on? Then choose a *constant* learning rate, run, and fork at the
+# same place. (**Decay now** switches a run without forking it.)
 
 # %%
-fork = Fork(steps=100 if scale == "ci" else task.steps, seed=seed_offset, device=device)
-fork.run(at=0.25)
-fork
+lab = Lab(
+    show=("timing", "weight_decay", "schedule"),
+    steps=100 if scale == "ci" else task.steps,
+    seed=seed_offset,
+    device=device,
+    curves=("weight_norm", "effective_lr", "test_error"),
+)
+lab.run(timing="always", until=0.25)
+lab.wait()
+lab.fork(timing="never")  # a copy of the run, to the last bit: only its decay is off from here on
+lab.resume()
+lab
 
 # %% [markdown]
 # ## The measurement

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 
@@ -31,6 +32,7 @@ WATCH = """() => {
 }"""
 CUT = """output => [...document.querySelectorAll(output + ' :is(button, .widget-html-content, .widget-readout, label)')]
   .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
+FIRST_RUN = "([output, run]) => document.querySelector(output + ' tbody td')?.innerText == run"
 START = "() => { window.seen.start = performance.now() }"
 SEEN = "() => ({times: window.seen.times.map(t => t - window.seen.start), boxes: [...window.seen.boxes]})"
 
@@ -56,7 +58,7 @@ def test_a_learner_runs_turns_a_dial_and_stops(server: Server, open_notebook: Op
     page.evaluate(WATCH)
     page.evaluate(START)
     notebook.press("Run")
-    notebook.see("Step")
+    notebook.see("Running: ")
     notebook.save("2-running")
     notebook.press("Run")
     notebook.see("One run at a time")
@@ -148,6 +150,121 @@ def test_a_learner_turns_the_data(server: Server, open_notebook: Open) -> None:
     assert notebook.complaints == []
 
 
+def norm(notebook: Notebook) -> float:
+    """The weight norm of the run in progress, from the text beside the picture."""
+    said = "".join(notebook.page.locator(f"{OUTPUT} .widget-html").all_inner_texts())
+    return float(re.findall(r"Current run.*?weight norm ([\d.]+)", said)[-1])
+
+
+def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(server: Server, open_notebook: Open) -> None:
+    server.set("themes", theme="JupyterLab Light")
+    notebook = open_notebook(server.write("switch.ipynb", WARM, LAB.format("steps=6000")))
+    page = notebook.page
+    notebook.run_all()
+    notebook.picture().wait_for()
+    page.locator(f"{OUTPUT} .widget-toggle-buttons").first.scroll_into_view_if_needed()
+    notebook.press("Step")
+    notebook.see("Paused at step 1 of 6000")
+    notebook.press("Step")
+    notebook.see("Paused at step 2 of 6000")
+    notebook.press("Go on")
+    page.wait_for_timeout(2500)
+    notebook.press("Decay now: on")
+    notebook.see("Decay now: off")
+    notebook.see("decay off")
+    before = norm(notebook)
+    page.wait_for_timeout(1500)
+    notebook.press("Pause")
+    notebook.see("Paused at step")
+    assert norm(notebook) > 1.05 * before, "without decay the norm grows"
+    notebook.save("10-switched")
+
+    notebook.press("Fork")
+    notebook.see("forked, decay on")
+    notebook.press("Go on")
+    page.wait_for_timeout(2000)
+    notebook.save("11-forked")
+    notebook.press("Stop")
+    notebook.see("Stopped at step", 10)
+    said = page.locator(f"{OUTPUT} .widget-html").all_inner_texts()
+    (off,) = re.findall(r"Earlier run [^:]*: test error [^,]*, weight norm ([\d.]+)", "".join(said))
+    assert norm(notebook) < float(off), "the branch with decay has the smaller norm"
+
+    notebook.press("Table of runs")
+    page.select_option(f"{OUTPUT} select", "weight norm")
+    page.wait_for_function(FIRST_RUN, arg=[OUTPUT, "2"])
+    page.check(f"{OUTPUT} input[type=checkbox]")
+    page.wait_for_function(FIRST_RUN, arg=[OUTPUT, "1"])
+    with page.expect_download() as download:
+        page.click(f"{OUTPUT} a[download]")
+    assert download.value.path().read_text().startswith("run,task,optimizer")
+    notebook.press("Save CSV")
+    notebook.see("Written: wdlab-runs.csv")
+    assert (server.notebooks / "wdlab-runs.csv").exists()
+    page.locator(f"{OUTPUT} tbody").scroll_into_view_if_needed()
+    notebook.save("12-table")
+    notebook.press("Reset")
+    notebook.see("Choose when weight decay acts")
+    page.wait_for_function("output => !document.querySelector(output + ' tbody td')", arg=OUTPUT)
+    assert page.evaluate(CUT, OUTPUT) == []
+    assert notebook.complaints == []
+
+
+FOCUSED = "() => document.activeElement.innerText || document.activeElement.className"
+
+
+def test_a_learner_opens_a_link_turns_every_dial_and_comes_back(server: Server, open_notebook: Open) -> None:
+    server.set("themes", theme="JupyterLab Light")
+    make = (
+        f"made = Lab({SMALL}, show='all', curves=['weight_norm', 'step_parts'])\n"
+        "made.dials = made.dials.turned(optimizer='adam', coupling='adaptive', timing='early', lr=0.001, seeds=2)\n"
+        "link = made.link()\nmade.close()"
+    )
+    opened = "lab = Lab.from_link(link)\nlab"
+    notebook = open_notebook(server.write("link.ipynb", WARM, f"from wdlab.lab import Lab\n{make}", opened))
+    page = notebook.page
+    notebook.run_all()
+    notebook.picture().wait_for()
+    pressed = f"{OUTPUT} .widget-toggle-button.mod-active"
+    assert page.locator(pressed).all_inner_texts()[1:4] == ["Adam", "early: first 25%", "adaptive"]
+    notebook.see("Kept out of the buffers, yet divided by sqrt(v)")
+    assert page.locator(f"{OUTPUT} strong").all_inner_texts() == ["+ d/(√v̂+ε)"]
+
+    page.locator(f'{OUTPUT} button:text-is("mnist1d")').focus()
+    reached = []
+    while (found := page.evaluate(FOCUSED)) != "Table of runs" and len(reached) < 80:
+        reached.append(found)
+        page.keyboard.press("Tab")
+    wanted = ["fashion", "SGD", "never", "l2", "decoupled", "constant", "as they are", "Run", "Step", "Reset", "error"]
+    assert set(wanted) <= {name.strip() for name in reached}
+    assert sum("noUi-handle" in name for name in reached) == 7  # window twice, lambda, lr, seeds, noise, size
+    page.keyboard.press("Tab")
+    assert page.evaluate(FOCUSED).strip() == "This setting as text"
+    page.keyboard.press("Space")
+    assert '"coupling":"adaptive"' in page.locator(f"{OUTPUT} input[type=text]").input_value()
+
+    page.locator(f'{OUTPUT} button:text-is("Run")').focus()
+    page.keyboard.press("Enter")
+    notebook.see("Done: Adam, early, adaptive, λ 0.01, lr 0.001", 60)
+    notebook.see("means and ranges of 2 seeds")
+    notebook.press("SGD")
+    notebook.see("second_moment needs Adam")
+    notebook.picture().scroll_into_view_if_needed()
+    notebook.save("13-adam")
+    assert page.evaluate(CUT, OUTPUT) == []
+
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(1000)
+    page.reload()
+    notebook.see("means and ranges of 2 seeds", 60)
+    assert page.locator(pressed).all_inner_texts()[1:4] == ["SGD", "early: first 25%", "adaptive"]
+    notebook.press("Run")
+    notebook.see("Done: early, adaptive, λ 0.01, lr 0.1", 60)
+    assert page.evaluate(CUT, OUTPUT) == []
+    assert notebook.complaints == []
+
+
 @pytest.mark.skipif(not (ROOT / "notebooks" / "00_start_here.ipynb").exists(), reason="notebook 00 is not written yet")
 def test_notebook_00_opens_the_course(server: Server, open_notebook: Open) -> None:
     server.set("themes", theme="JupyterLab Light")
@@ -158,8 +275,8 @@ def test_notebook_00_opens_the_course(server: Server, open_notebook: Open) -> No
     run = notebook.page.locator(f'{OUTPUT} button:text-is("Run")').first
     run.scroll_into_view_if_needed()
     run.click()
-    notebook.see("Step")
+    notebook.see("Running: ")
     notebook.save("8-start-here")
     notebook.press("Stop")
-    notebook.see("Stopped at step", 10)
+    notebook.see("Stopped at step", 60)  # the cells below come first
     assert notebook.complaints == []

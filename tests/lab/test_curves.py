@@ -8,16 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wdlab
-from wdlab.lab.curves import Curves, Trial, in_words, spans, spread
+from wdlab.lab.curves import Curves, in_words, spread
 from wdlab.lab.dials import PRESETS, Dials
+from wdlab.lab.quantities import QUANTITIES
+from wdlab.lab.trial import Event, Trial, spans
 from wdlab.train import History
 
 
 def trial(dials: Dials, look: int = 0, done: int = 4, of: int = 4, **curves: list[float]) -> Trial:
-    run = dials.run(wdlab.TASKS["mnist1d"], wdlab.Model(width=4), steps=of, evaluations=of)
+    runs = dials.runs(wdlab.TASKS["mnist1d"], wdlab.Model(width=4), steps=of, evaluations=of)
     made = {name: [0.9 / (1 + step) for step in range(done + 1)] for name in wdlab.train.CURVES} | curves
-    history = History(run, tuple(range(done + 1)), {name: tuple(values) for name, values in made.items()})
-    return Trial(dials, run, look, history)
+    history = History(runs[0], tuple(range(done + 1)), {name: tuple(values) for name, values in made.items()})
+    return Trial(dials, runs, look, histories=(history,))
 
 
 @pytest.mark.parametrize(
@@ -33,8 +35,8 @@ def trial(dials: Dials, look: int = 0, done: int = 4, of: int = 4, **curves: lis
 )
 def test_the_shaded_spans_are_those_in_which_steps_decay(timing: wdlab.Timing, expected: list) -> None:
     run = wdlab.Run(decay=wdlab.Decay(0.01, timing), steps=20)
-    assert spans(run) == expected
-    assert spans(wdlab.Run(decay=wdlab.Decay(0.0, timing), steps=20)) == []
+    assert spans(run.decay.strength * timing.table(run.steps)) == expected
+    assert spans(0.0 * timing.table(run.steps)) == []
 
 
 @given(st.lists(st.floats(0, 1), max_size=7), st.floats(0.01, 0.16))
@@ -75,16 +77,17 @@ def test_the_quick_picture_shows_what_the_sharp_one_shows() -> None:
     quick, sharp = curves.frame(), curves.png()
     assert quick == curves.frame()
     assert sharp == curves.png()
-    two.history = trial(Dials("early"), 1, done=3).history
+    two.histories = trial(Dials("early"), 1, done=3).histories
     curves.show([one, two], two)
     assert quick != curves.frame()
-    assert all(artist.get_visible() for artist in curves.figure.axes[0].lines[:2])
+    assert all(line.get_visible() for line in curves._panels[0].lines[:2])
 
 
 def test_values_that_are_not_finite_are_survived_and_said() -> None:
     nan = [0.9, math.nan, math.nan]
     broken = trial(Dials(), done=2, test_error=nan, weight_norm=nan, effective_lr=nan)
-    broken.history = History(broken.run, broken.history.steps, broken.history.curves, diverged_at=1)
+    (history,) = broken.histories
+    broken.histories = (History(broken.run, history.steps, history.curves, diverged_at=1),)
     curves = Curves()
     curves.show([broken], broken)
     curves.png()
@@ -98,3 +101,77 @@ def test_the_words_give_the_numbers_of_every_run() -> None:
     assert "Current run (late, λ 0.01, lr 0.1), 100% done" in said
     assert "Decay acts from 50% to 100% of the run" in said
     assert "Decay never acts." in in_words([], runs[0])
+
+
+def test_a_band_holds_every_seed_and_the_line_is_their_mean() -> None:
+    one, two = (trial(Dials(seeds=2), test_error=[0.9, low, low, low, low]).histories[0] for low in (0.2, 0.4))
+    both = trial(Dials(seeds=2))
+    both.histories = (one, two)
+    band = both.curve("test_error")
+    assert band.mean == pytest.approx([0.9, 0.3, 0.3, 0.3, 0.3])
+    assert (band.low, band.high) == ([0.9, *[0.2] * 4], [0.9, *[0.4] * 4])
+    curves = Curves()
+    curves.show([both], both)
+    (outline,) = curves._panels[0]._pens[0].band.get_paths()
+    assert {(x, round(y, 9)) for x, y in outline.vertices.tolist()} >= {
+        (0.25, 0.2),
+        (0.25, 0.4),
+        (1.0, 0.2),
+        (1.0, 0.4),
+    }
+    assert "means and ranges of 2 seeds" in in_words([both], both)
+    alone = trial(Dials())
+    curves.show([alone], alone)
+    assert not curves._panels[0]._pens[0].band.get_visible()
+
+
+def test_what_was_done_by_hand_is_marked_labelled_and_said() -> None:
+    turned, plain = trial(Dials("never")), trial(Dials("never"), 1)
+    turned.events = (Event(2, "decay on"),)
+    curves = Curves()
+    curves.show([plain, turned], turned)
+    for panel in curves._panels:
+        (mark,) = (mark for mark in panel._marks if mark.get_visible())
+        assert mark.get_xdata() == [0.5, 0.5]
+        assert list(panel._pens[0].dots.get_xdata()) == [0.5]
+    assert [word.get_text() for word in curves._panels[0]._words if word.get_visible()] == ["decay on"]
+    labels = [pen.label.get_text().split("  ")[1] for pen in curves._panels[0]._pens[:2]]
+    assert labels == ["never, on at 50%", "never"]
+    assert "Step 2: decay on." in in_words([plain, turned], turned)
+
+
+@pytest.mark.parametrize("names", [["weight_norm"], list(QUANTITIES)])
+def test_any_number_of_curves_can_be_drawn(names: list[str]) -> None:
+    parts = {"decay_step": [math.nan, 0.0, 0.01, 0.02, 0.01], "objective_step": [math.nan, 0.1, 0.1, 0.1, 0.1]}
+    one = trial(Dials(optimizer="adam"), **parts)
+    curves = Curves(names)
+    curves.show([one], one)
+    assert len(curves.figure.axes) == len(names)
+    assert curves.png() and curves.frame()
+    assert "decay part of the step 1.0e-02" in in_words([one], one, names) or names == ["weight_norm"]
+
+
+def test_the_two_parts_of_a_step_are_drawn_beside_each_other() -> None:
+    parts = {"decay_step": [math.nan, 0.0, 0.01, 0.02, 0.01], "objective_step": [math.nan, 0.1, 0.2, 0.1, 0.1]}
+    one = trial(Dials(optimizer="adam"), **parts)
+    curves = Curves(["step_parts"])
+    curves.show([one], one)
+    pen = curves._panels[0]._pens[0]
+    assert list(pen.line.get_ydata()) == [0.01, 0.02, 0.01]  # a step without decay has no place on a log axis
+    assert list(pen.second.get_ydata()) == [0.1, 0.2, 0.1, 0.1]
+    low, high = curves.figure.axes[0].get_ylim()
+    assert low <= 0.01 and high >= 0.2
+    stopped = trial(Dials("early"), **parts | {"decay_step": [math.nan, 0.1, 0.1, 0.0, 0.0]})
+    curves.show([stopped], stopped)
+    assert pen.label.get_text() == "0  early"
+    without = trial(Dials("never"), decay_step=[math.nan, 0.0, 0.0, 0.0, 0.0])
+    curves.show([without], without)
+    assert len(pen.line.get_xdata()) == 0 and pen.label.get_text() == "0  never"
+
+
+def test_the_effective_lr_names_the_formula_that_was_used() -> None:
+    sgd, adam = trial(Dials()), trial(Dials(optimizer="adam"), 1)
+    curves = Curves(["effective_lr"])
+    for trials, said in (([sgd], "lr / ‖w‖²"), ([adam], "lr / ‖w‖"), ([sgd, adam], "lr / ‖w‖²; Adam: lr / ‖w‖")):
+        curves.show(trials, trials[-1])
+        assert curves.figure.axes[0].get_title("left").removeprefix("effective learning rate  ") == said

@@ -17,7 +17,7 @@ def test_the_presets_are_the_papers_timings() -> None:
 
 def test_dials_make_the_run_they_say() -> None:
     dials = Dials(OWN, (0.2, 0.6), weight_decay=0.02, lr=0.3, seed=4)
-    run = dials.run(TASKS["mnist1d"], wdlab.Model(width=8), steps=10, evaluations=5)
+    (run,) = dials.runs(TASKS["mnist1d"], wdlab.Model(width=8), steps=10, evaluations=5)
     assert (run.decay.strength, run.optimizer.lr, run.seed, run.steps, run.evaluations) == (0.02, 0.3, 4, 10, 5)
     assert torch.equal(run.decay.timing.table(10), wdlab.Timing.window(0.2, 0.6).table(10))
 

@@ -54,14 +54,14 @@ class Language:
         return re.compile("|".join(longest_first))
 
     def spell(self, number: int) -> str:
-        """Return the words of `number`; raises ValueError unless it is a whole number below a million.
+        """Return the words of `number`; raises ValueError unless it is a whole number from 1 to below a million.
 
         >>> GERMAN.spell(47)
         'siebenundvierzig'
         """
         from num2words import num2words  # here, for its import takes longer than most need
 
-        words: str = num2words(whole("number", number, 0, LIMIT - 1), lang=self.code)
+        words: str = num2words(whole("number", number, 1, LIMIT - 1), lang=self.code)
         return words
 
     def segment(self, text: str) -> list[str]:
@@ -118,7 +118,7 @@ GERMAN = Language(
     "German",
     "de",
     (
-        *("null", "ein", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"),
+        *("ein", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"),
         *("zehn", "elf", "zwölf", "sech", "sieb"),
         *("zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"),
         *("und", "hundert", "tausend"),
@@ -128,7 +128,7 @@ ENGLISH = Language(
     "English",
     "en",
     (
-        *("zero", *_UNITS, "ten", "eleven", "twelve"),
+        *(*_UNITS, "ten", "eleven", "twelve"),
         *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
         *(*_TENS, "and", "hundred", "thousand"),
     ),
@@ -153,22 +153,29 @@ def number_words(pairs: int = 3000, seed: int = 42) -> Pairs:
     """Return German number words and the English ones for them, as tokens, in an order fixed by the seed.
 
     Shapes: inputs [pairs, token] and labels [pairs, token], at most 11 parts and END, filled up with PAD. Each number
-    comes once, and n with a chance in proportion to 1/(n + 1), for in texts too small numbers are the frequent ones:
-    with equal chances nine in ten would have six digits. Those below a hundred, too few to test on, come last. The
-    first call takes about 0.4 ms a pair; the pairs are then kept in `cache_dir()`. Raises ValueError when `pairs` is
-    not from 1 to 100,000. The words are those of the package num2words.
+    comes once, and n with a chance in proportion to 1/n, for in texts too small numbers are the frequent ones: with
+    equal chances nine in ten would have six digits. There is no zero: few seeds would train on its word, and the others
+    would have a word without a gradient, which decay that Adam divides could blow up. Those below a hundred, too few to
+    test on, come last. The first call takes about 0.4 ms a pair; the pairs are then kept in `cache_dir()`. Raises
+    ValueError when `pairs` is not from 1 to 100,000. The words are those of the package num2words.
     """
     whole("pairs", pairs, 1, 100_000)
     path = cache_dir() / "data" / f"number-words-{pairs}-{whole('seed', seed)}.safetensors"
-    meta = {"data": "number words", "package": importlib.metadata.version("num2words"), "pairs": pairs, "seed": seed}
+    meta = {
+        "data": "number words",
+        "package": importlib.metadata.version("num2words"),
+        "pairs": pairs,
+        "seed": seed,
+        "least": 1,
+    }
     kept = cached_tensors(path, meta, lambda: _make(pairs, seed))
     return Pairs(kept["inputs"], kept["labels"])
 
 
 def _make(pairs: int, seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    chances = 1 / torch.arange(1, LIMIT + 1, dtype=torch.float64)
-    drawn = torch.multinomial(chances, pairs, generator=generator)
+    chances = 1 / torch.arange(1, LIMIT, dtype=torch.float64)
+    drawn = 1 + torch.multinomial(chances, pairs, generator=generator)
     drawn = drawn[torch.randperm(pairs, generator=generator)]
     numbers = torch.cat([drawn[drawn >= FEW], drawn[drawn < FEW]]).tolist()
     return {"inputs": tokens(GERMAN, numbers), "labels": tokens(ENGLISH, numbers)}

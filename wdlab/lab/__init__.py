@@ -3,7 +3,6 @@
 from wdlab.lab.classroom import class_totals
 from wdlab.lab.dials import Dials
 from wdlab.lab.explorer import Explorer, stored
-from wdlab.lab.fork import Fork
 from wdlab.lab.grid import Grid
 from wdlab.lab.lab import Lab
 from wdlab.lab.period import CriticalPeriod
@@ -18,7 +17,6 @@ __all__ = [
     "CriticalPeriod",
     "Dials",
     "Explorer",
-    "Fork",
     "Grid",
     "Lab",
     "Perturb",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -145,3 +146,38 @@ def size_options(sizes: Iterable[int]) -> list[tuple[str, int]]:
 def toggles(options: Sequence[tuple[str, object]], value: object) -> Any:
     """Return buttons of which one is pressed."""
     return widgets.ToggleButtons(options=list(options), value=value, style={"button_width": "auto"})
+
+
+def button(name: str, **look: object) -> Any:
+    """Return a button that is as wide as its name needs."""
+    layout = widgets.Layout(width="auto", min_width="64px", margin="2px 4px 2px 0")
+    return widgets.Button(description=name, layout=layout, **look)
+
+
+def switch(name: str, value: bool = False, **look: object) -> Any:
+    """Return a button that stays pressed, as wide as its name needs."""
+    layout = widgets.Layout(width="auto", min_width="64px", margin="2px 4px 2px 0")
+    return widgets.ToggleButton(value=value, description=name, layout=layout, **look)
+
+
+def weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a callback that does not keep its owner alive: widgets live in a registry for as long as the kernel."""
+    held = weakref.WeakMethod(method)
+
+    def call(event: Any) -> None:
+        found = held()
+        if found is not None:
+            found(event)
+
+    return call
+
+
+def close_all(several: Sequence[Any]) -> None:
+    """Close widgets and everything in them."""
+    for widget in several:
+        close_all(getattr(widget, "children", ()))
+        for part in (getattr(widget, "style", None), widget.layout):
+            if isinstance(part, widgets.Widget):
+                part.close()
+        widget.lab = None
+        widget.close()

@@ -1,4 +1,4 @@
-"""The Lab's picture: three curves over the run (test error, weight norm, training loss ...), and the same in words.
+"""The Lab's picture: curves over the run (test error, weight norm, training loss ...), and the same in words.
 
 Everything is drawn by artists made once. A frame in the middle of a run redraws only what moves, over a kept copy of
 the rest.
@@ -9,11 +9,9 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import torch
+from matplotlib.collections import PolyCollection
 from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -22,92 +20,43 @@ from matplotlib.transforms import blended_transform_factory
 
 from wdlab.figures.style import GRID, INK
 from wdlab.lab.controls import DASHES, DPI, PALETTE, QUIET, SHADE, figure_png, new_figure
-from wdlab.lab.dials import Dials, labels
+from wdlab.lab.quantities import PANELS, QUANTITIES, power, title
+from wdlab.lab.trial import Band, Trial, named
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.text import Text
 
-    from wdlab.run import Run
-    from wdlab.train import History
-
-TITLES = {
-    "test_error": "test error: share of wrong answers",
-    "weight_norm": "weight norm  ‖w‖",
-    "effective_lr": "effective learning rate  lr / ‖w‖²",
-    "train_loss": "training loss (nats)",
-}
-"""The curves that can be shown, each with its title."""
-
-PANELS = ("test_error", "weight_norm", "effective_lr")
-"""The curves that are shown unless others are asked for, from top to bottom."""
-
-WIDTH, HEIGHT = 6.8, 5.8  # inches
+WIDTH = 6.8  # inches
+TOP, BOTTOM, PANEL = 0.58, 0.435, 1.43  # inches above, below, and of a panel with what is between
+TALLER = 0.35  # by which the first panel is taller than the others
 FONT = 10.0  # points
-BOLD, FAINT = 2.4, 1.2  # line widths of the current run and of the earlier ones
+BOLD, FAINT = 2.4, 1.2  # line widths of the current runs and of the earlier ones
 LEFT, RIGHT = 0.085, 0.675  # where the panels begin and end; labels stand to their right
 ROOM = 25  # characters that fit there
 HEADING = 46  # characters that fit above the panels
 SPAN: dict[str, Any] = {"facecolor": SHADE, "edgecolor": QUIET, "lw": 0.5}
 QUICK = 110  # dots an inch while a run goes on; at rest the picture is sharper
-
-
-@dataclass
-class Trial:
-    """One run in the Lab: what was asked for, the look it keeps, and what it has left behind so far."""
-
-    dials: Dials
-    run: Run
-    look: int
-    history: History | None = None
-
-    @cached_property
-    def spans(self) -> list[tuple[float, float]]:
-        """The parts of the run in which decay acts."""
-        return spans(self.run)
-
-    @cached_property
-    def last_lr(self) -> float:
-        """The last multiplier of the learning rate."""
-        return float(self.run.schedule.table(self.run.steps)[-1])
-
-    @property
-    def done(self) -> float:
-        """The share of the run that is over."""
-        return self.history.steps[-1] / self.run.steps if self.history else 0.0
-
-    def curve(self, name: str) -> tuple[list[float], list[float]]:
-        """Return a curve's x, as a share of the run, and y."""
-        if self.history is None:
-            return [], []
-        return [step / self.run.steps for step in self.history.steps], list(self.history.curves[name])
-
-    def last(self, name: str) -> float:
-        """Return the last finite value of a curve, or nan."""
-        return next((y for y in reversed(self.curve(name)[1]) if math.isfinite(y)), math.nan)
-
-
-def spans(run: Run) -> list[tuple[float, float]]:
-    """Return the parts of `run` in which decay acts, as (start, stop) shares, read off the table that training uses."""
-    acts = run.decay.strength * run.decay.timing.table(run.steps) > 0
-    edges = torch.nn.functional.pad(acts.to(torch.int8), (1, 1)).diff().nonzero().flatten()
-    return [(start / run.steps, stop / run.steps) for start, stop in edges.view(-1, 2).tolist()]
+MARKS = 6  # of events that can be seen at a time
 
 
 class Curves:
-    """The figure with a panel for each of three curves; `show` gives it new data, `png` and `frame` draw it."""
+    """The figure with a panel for each of `names`; `show` gives it new data, `png` and `frame` draw it."""
 
     def __init__(self, names: Sequence[str] = PANELS) -> None:
-        self.figure = new_figure(WIDTH, HEIGHT)
-        rows = self.figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": [1.35, 1, 1]})
-        self.figure.subplots_adjust(left=LEFT, right=RIGHT, top=0.9, bottom=0.075, hspace=0.32)
-        self._panels = [_Panel(axes, name) for axes, name in zip(rows, names, strict=True)]
+        height = TOP + BOTTOM + PANEL * (len(names) + TALLER)
+        self.figure = new_figure(WIDTH, height)
+        ratios = {"height_ratios": [1 + TALLER, *[1] * (len(names) - 1)]}
+        axes = self.figure.subplots(len(names), 1, sharex=True, squeeze=False, gridspec_kw=ratios)[:, 0]
+        self.figure.subplots_adjust(LEFT, BOTTOM / height, RIGHT, 1 - TOP / height, hspace=0.32)
+        self._panels = [_Panel(one, name) for one, name in zip(axes, names, strict=True)]
         self._panels[-1].name_x_axis()
-        self._heading = self.figure.text(LEFT, 0.965, "", size=FONT + 0.5, color=INK, weight="bold")
-        self._key = Rectangle((RIGHT + 0.005, 0.963), 0.03, 0.022, **SPAN, transform=self.figure.transFigure)
+        up = 1 - 0.2 / height
+        self._heading = self.figure.text(LEFT, up, "", size=FONT + 0.5, color=INK, weight="bold")
+        self._key = Rectangle((RIGHT + 0.005, up), 0.03, 0.13 / height, **SPAN, transform=self.figure.transFigure)
         self.figure.add_artist(self._key)
-        self._when = self.figure.text(0, 0.965, "", size=FONT, color=INK)
+        self._when = self.figure.text(0, up, "", size=FONT, color=INK)
         self._shaded: list[tuple[float, float]] | None = None
         self._stage: tuple[object, Any] = (None, None)  # what the still parts look like, and their pixels
 
@@ -117,9 +66,9 @@ class Curves:
         self._shade(current.spans)
         heading = str(current.dials) if trials else "Press Run to see the curves grow"
         self._heading.set(text=heading, fontsize=(FONT + 0.5) * min(1.0, HEADING / len(heading)))
-        names = labels([trial.dials for trial in trials])
+        names = named(trials)
         for panel in self._panels:
-            panel.show(trials, names)
+            panel.show(trials, names, current)
 
     def png(self) -> bytes:
         """Return the picture in full sharpness."""
@@ -131,7 +80,8 @@ class Curves:
         canvas: Any = self.figure.canvas
         self.figure.dpi = QUICK
         moving = sorted((a for p in self._panels for a in p.moving if a.get_visible()), key=lambda a: a.get_zorder())
-        look = (self._heading.get_text(), tuple(self._shaded or ()), *(p.axes.get_ylim() for p in self._panels))
+        still = [(panel.axes.get_ylim(), panel.axes.get_title("left")) for panel in self._panels]
+        look = (self._heading.get_text(), tuple(self._shaded or ()), *still)
         if self._stage[0] != look:
             _set_visible(moving, False)
             canvas.draw()
@@ -161,23 +111,93 @@ def _set_visible(artists: Iterable[Artist], visible: bool) -> None:
         artist.set_visible(visible)
 
 
+class _Pen:
+    """The artists that draw one run in one panel: its line, its band, its second curve, its label and its leader."""
+
+    def __init__(self, axes: Axes, colour: str) -> None:
+        beside = blended_transform_factory(axes.transAxes, axes.transAxes)
+        self.colour = colour
+        (self.line,) = axes.plot([], [], color=colour, solid_capstyle="round")
+        (self.leader,) = axes.plot([], [], color=colour, lw=FAINT, transform=beside, clip_on=False)
+        (self.second,) = axes.plot([], [], color=colour, lw=FAINT + 0.4, ls=(0, (1, 1.5)), zorder=3)
+        (self.dots,) = axes.plot([], [], color=colour, marker="D", ms=4.5, mec="white", ls="none", zorder=5)
+        (self.tip,) = axes.plot([], [], color=colour, marker="o", ms=6, ls="none", zorder=5)
+        self.band = PolyCollection([], facecolor=colour, alpha=0.18, lw=0, zorder=2)
+        axes.add_collection(self.band, autolim=False)
+        self.label: Text = axes.text(1.045, 0, "", size=FONT, color=INK, va="center", transform=beside)
+        self.artists = (self.line, self.leader, self.second, self.dots, self.tip, self.band, self.label)
+
+    def draw(self, trial: Trial, curve: Band, second: Band, ends: tuple[float, float], text: str, bold: bool) -> None:
+        """Draw `trial` with its label at the height ends[1], where the line itself ends at ends[0]."""
+        width, there = BOLD if bold else FAINT, bool(trial.steps)
+        curve = _since(curve, trial.born / trial.run.steps)
+        self.line.set_data(curve.x, curve.mean)
+        self.line.set_linestyle(DASHES[0 if bold else trial.look])
+        self.line.set(visible=True, lw=width, zorder=4 if bold else 3)
+        self.second.set_data(second.x, second.mean)
+        self.second.set_visible(bool(second.x))
+        self.band.set_verts(_outline(curve) if len(trial.runs) > 1 else [])
+        self.band.set_visible(len(trial.runs) > 1 and there)
+        self.leader.set_data([1.005, 1.035], ends)
+        self.leader.set(visible=there, lw=width)
+        self.label.set(text=text, y=ends[1], visible=there, weight="bold" if bold else "normal")
+        self.label.set_fontsize(FONT * min(1.0, ROOM / max(len(text), 1)))
+        at = [event.step / trial.run.steps for event in trial.events]
+        points = [(x, y) for x, y in zip(curve.x, curve.mean, strict=True) if x in at]
+        self.dots.set_data([x for x, _ in points], [y for _, y in points])
+        self.dots.set_visible(bool(points))
+        self.tip.set_data(curve.x[-1:], curve.mean[-1:])
+        self.tip.set_visible(bold and there and trial.done < 1)
+
+
+def _since(curve: Band, start: float) -> Band:
+    """The points from `start` on: what came before a fork belongs to the run that was forked."""
+    kept = [place for place, x in enumerate(curve.x) if x >= start]
+    return Band(*([column[place] for place in kept] for column in (curve.x, curve.mean, curve.low, curve.high)))
+
+
+def _outline(curve: Band) -> list[list[tuple[float, float]]]:
+    upper = list(zip(curve.x, curve.high, strict=True))
+    return [upper + list(zip(curve.x, curve.low, strict=True))[::-1]] if curve.x else []
+
+
 class _Panel:
-    """One of the three axes: a line, a label and a leader for each run it can hold."""
+    """One of the axes, with a pen for each run it can hold and marks for what was done by hand."""
 
     def __init__(self, axes: Axes, name: str) -> None:
-        self.axes, self.name = axes, name
-        _dress(axes, name)
-        beside = blended_transform_factory(axes.transAxes, axes.transAxes)
-        self.lines: list[Line2D] = []
-        self._leaders: list[Line2D] = []
-        self._labels: list[Text] = []
-        for colour in PALETTE:
-            self.lines += axes.plot([], [], color=colour, solid_capstyle="round")
-            self._leaders += axes.plot([], [], color=colour, lw=FAINT, transform=beside, clip_on=False)
-            self._labels.append(axes.text(1.045, 0, "", size=FONT, color=INK, va="center", transform=beside))
-        (self._tip,) = axes.plot([], [], marker="o", ms=6, ls="none", zorder=5)
-        self.moving: list[Artist] = [*self.lines, *self._leaders, *self._labels, self._tip]
+        self.axes, self.quantity = axes, QUANTITIES[name]
+        self._dress()
+        self._pens = [_Pen(axes, colour) for colour in PALETTE]
+        self.lines: list[Line2D] = [pen.line for pen in self._pens]
+        over = blended_transform_factory(axes.transData, axes.transAxes)
+        look: dict[str, Any] = {"color": INK, "lw": 1.0, "ls": (0, (3, 2)), "transform": over, "zorder": 2.5}
+        self._marks = [axes.plot([], [], **look)[0] for _ in range(MARKS)]
+        words: dict[str, Any] = {"size": FONT - 1.5, "color": INK, "transform": over, "zorder": 6, "va": "top"}
+        words["bbox"] = {"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.8}
+        self._words = [axes.text(0, 0, "", **words) for _ in range(MARKS)]
+        self.moving: list[Artist] = [artist for pen in self._pens for artist in pen.artists]
+        self.moving += [*self._marks, *self._words]
         self._spans: list[Artist] = []
+
+    def _dress(self) -> None:
+        axes = self.axes
+        self._title = axes.set_title(title(self.quantity, ["sgd"]), loc="left", size=FONT, color=INK, pad=4)
+        axes.set_xlim(0, 1)
+        axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.tick_params(labelsize=FONT - 1, labelcolor=QUIET, color=GRID, length=3, labelbottom=False)
+        axes.spines[:].set_color(GRID)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color=GRID, lw=0.7)
+        axes.set_axisbelow(True)
+        if self.quantity.log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+            axes.yaxis.set_minor_locator(NullLocator())
+            return
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+        if self.quantity.curve == "test_error":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
     def name_x_axis(self) -> None:
         self.axes.tick_params(labelbottom=True)
@@ -188,128 +208,72 @@ class _Panel:
             artist.remove()
         self._spans = [self.axes.axvspan(start, stop, **SPAN, zorder=0.5) for start, stop in wanted]
 
-    def show(self, trials: Sequence[Trial], names: Sequence[str]) -> None:
+    def show(self, trials: Sequence[Trial], names: Sequence[str], current: Trial) -> None:
         _set_visible(self.moving, False)
-        self._set_limits(trials)
-        heights = spread([self._height(trial) for trial in trials], gap=self._line_height())
-        for trial, text, height in zip(trials, self._say(trials, names), heights, strict=True):
-            self._show_one(trial, text, height, current=trial is trials[-1])
+        optimizers = [trial.run.optimizer.name for trial in trials or [current]]
+        self._title.set_text(title(self.quantity, optimizers))
+        curves = [self._curve(trial, self.quantity.curve) for trial in trials]
+        seconds = [self._curve(trial, self.quantity.beside) for trial in trials]
+        self._set_limits(trials, [*curves, *seconds])
+        lasts = [trial.last(self.quantity.curve) for trial in trials]
+        heights = spread([self._height(last) for last in lasts], gap=self._line_height())
+        texts = self._say(lasts, names)
+        for trial, curve, second, last, height, text in zip(
+            trials, curves, seconds, lasts, heights, texts, strict=True
+        ):
+            end = self._height(last) if trial.done == 1 else height
+            bold = trial.fresh or trial is current
+            self._pens[trial.look].draw(trial, curve, second, (end, height), text, bold)
+        self._mark(current)
 
-    def _show_one(self, trial: Trial, text: str, height: float, current: bool) -> None:
-        line, leader, label = self.lines[trial.look], self._leaders[trial.look], self._labels[trial.look]
-        x, y = trial.curve(self.name)
-        line.set_data(x, y)
-        line.set_linestyle(DASHES[0 if current else trial.look])
-        line.set(visible=True, lw=BOLD if current else FAINT, zorder=4 if current else 3)
-        end = self._height(trial) if trial.done == 1 else height
-        leader.set_data([1.005, 1.035], [end, height])
-        leader.set(visible=bool(x), lw=BOLD if current else FAINT)
-        label.set(text=text, y=height, visible=bool(x), weight="bold" if current else "normal")
-        label.set_fontsize(FONT * min(1.0, ROOM / max(len(text), 1)))
-        if current and x and trial.done < 1:
-            self._tip.set_data(x[-1:], y[-1:])
-            self._tip.set(visible=True, color=PALETTE[trial.look])
+    def _curve(self, trial: Trial, name: str) -> Band:
+        """Return a curve of `trial`; a logarithmic axis holds nothing that is not above 0."""
+        curve = trial.curve(name)
+        if not self.quantity.log or min(curve.low, default=1.0) > 0:
+            return curve
+        kept = [place for place, low in enumerate(curve.low) if low > 0]
+        return Band(*([column[place] for place in kept] for column in (curve.x, curve.mean, curve.low, curve.high)))
 
-    def _say(self, trials: Sequence[Trial], names: Sequence[str]) -> list[str]:
+    def _mark(self, current: Trial) -> None:
+        """Draw a line at each step at which something was done to the current run."""
+        first = self.axes.get_subplotspec()
+        for place, event in enumerate(current.events[-MARKS:]):
+            x = event.step / current.run.steps
+            self._marks[place].set_data([x, x], [0, 1])
+            self._marks[place].set_visible(True)
+            if first is not None and first.is_first_row():
+                right = x > 0.75  # there the words stand on the other side
+                self._words[place].set(text=event.what, x=x + (-0.008 if right else 0.008), y=0.98 - 0.11 * (place % 3))
+                self._words[place].set(visible=True, ha="right" if right else "left")
+
+    def _say(self, lasts: Sequence[float], names: Sequence[str]) -> list[str]:
         """Return the labels: last value and name, or all of them without the value where one would be too long."""
-        values = [trial.last(self.name) for trial in trials]
-        told = [TELL[self.name](value) if math.isfinite(value) else "–" for value in values]
+        told = [self.quantity.tell(value) if math.isfinite(value) else "–" for value in lasts]
         longest = max((len(value) + 2 + len(name) for value, name in zip(told, names, strict=True)), default=0)
         if longest > ROOM + 4:
             return list(names)
         return [f"{value}  {name}" for value, name in zip(told, names, strict=True)]
 
     def _line_height(self) -> float:
-        return FONT * 1.3 / (self.axes.get_position().height * HEIGHT * 72)
+        height = self.axes.figure.get_figheight()  # type: ignore[union-attr]  # it is not a subfigure
+        return FONT * 1.3 / (self.axes.get_position().height * height * 72)
 
-    def _height(self, trial: Trial) -> float:
-        """Return where the trial's last value lies in the panel: 0 at the bottom, 1 at the top."""
-        value = trial.last(self.name)
+    def _height(self, value: float) -> float:
+        """Return where a value lies in the panel: 0 at the bottom, 1 at the top."""
         if not math.isfinite(value):
             return 0.5
         low, high = self.axes.get_ylim()
-        if self.name == "effective_lr":
+        if self.quantity.log:
             low, high, value = math.log(low), math.log(high), math.log(max(value, low))
         return min(max((value - low) / (high - low), 0.0), 1.0)
 
-    def _set_limits(self, trials: Sequence[Trial]) -> None:
-        values = [y for trial in trials for y in trial.curve(self.name)[1] if math.isfinite(y)]
-        low, high = LIMITS[self.name](values, trials) if values else EMPTY[self.name]
+    def _set_limits(self, trials: Sequence[Trial], curves: Sequence[Band]) -> None:
+        values = [value for curve in curves for value in (*curve.low, *curve.high)]
+        low, high = self.quantity.limits(values, trials) if values else self.quantity.empty
         self.axes.set_ylim(low, high)
-        if self.name == "effective_lr":
+        if self.quantity.log:
             decades = round(math.log10(high / low))
             self.axes.yaxis.set_major_locator(LogLocator(numticks=decades + 1 if decades < 5 else 4))
-
-
-def _dress(axes: Axes, name: str) -> None:
-    axes.set_title(TITLES[name], loc="left", size=FONT, color=INK, pad=4)
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.tick_params(labelsize=FONT - 1, labelcolor=QUIET, color=GRID, length=3, labelbottom=False)
-    axes.spines[:].set_color(GRID)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=GRID, lw=0.7)
-    axes.set_axisbelow(True)
-    if name == "effective_lr":
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
-        axes.yaxis.set_minor_locator(NullLocator())
-        return
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    if name == "test_error":
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-
-
-# Where the axes end: near the numbers that are compared, in steps, so that a growing curve seldom moves them
-
-
-def _error_limits(errors: Sequence[float], trials: Sequence[Trial]) -> tuple[float, float]:
-    """Look closely at the low end, where runs are compared, but never lose the point that is being drawn."""
-    best, now = min(errors), trials[-1].last("test_error")
-    top = max(
-        1.6 * best, 1.04 * now if trials[-1].done < 1 else 0.0, *(1.1 * trial.last("test_error") for trial in trials)
-    )
-    return math.floor(0.92 * best * 20) / 20, min(math.ceil(top * 20) / 20, 1.0)
-
-
-def _norm_limits(norms: Sequence[float], _: Sequence[Trial]) -> tuple[float, float]:
-    exponent = 10.0 ** math.floor(math.log10(max(1.1 * max(norms), 1e-30)))
-    return 0.0, next(n * exponent for n in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15) if n * exponent >= 1.1 * max(norms))
-
-
-def _rate_limits(rates: Sequence[float], trials: Sequence[Trial]) -> tuple[float, float]:
-    """Whole decades that also hold what the schedule has still to bring."""
-    ends = [trial.curve("effective_lr")[1][0] * trial.last_lr / 3 for trial in trials if trial.history]
-    low, high = min(*rates, *ends), max(rates)
-    return 10.0 ** math.floor(math.log10(max(low, 1e-300))), 10.0 ** math.ceil(math.log10(max(1.1 * high, 1e-299)))
-
-
-LIMITS = {
-    "test_error": _error_limits,
-    "weight_norm": _norm_limits,
-    "effective_lr": _rate_limits,
-    "train_loss": _norm_limits,
-}
-EMPTY = {"test_error": (0.0, 1.0), "weight_norm": (0.0, 20.0), "effective_lr": (1e-6, 1e-2), "train_loss": (0.0, 2.5)}
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def _power(value: float) -> str:
-    return "10" + str(round(math.log10(value))).translate(_RAISED)
-
-
-def _scientific(value: float) -> str:
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}"
-
-
-TELL = {
-    "test_error": "{:.1%}".format,
-    "weight_norm": "{:.1f}".format,
-    "effective_lr": _scientific,
-    "train_loss": "{:.2f}".format,
-}
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
@@ -332,17 +296,24 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return [placed[index] for index in range(len(wanted))]
 
 
+COUNTS = ("no", "one", "two", "three", "four", "five")
+
+
 def in_words(trials: Sequence[Trial], planned: Trial, names: Sequence[str] = PANELS) -> str:
     """Return what the picture of the curves called `names` shows as text, from the measured numbers."""
-    words = [WORDS[name][0] for name in names]
+    words = [QUANTITIES[name].words for name in names]
     if not trials:
-        return f"Three empty panels: {', '.join(words)}. {_when(planned)}"
+        panels = f"{COUNTS[len(names)].capitalize()} empty panel{'s' if len(names) > 1 else ''}"
+        return f"{panels}: {', '.join(words)}. {_when(planned)}"
     current = trials[-1]
+    listed = f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
+    seeds = f", means and ranges of {len(current.runs)} seeds" if len(current.runs) > 1 else ""
     said = [
-        f"Curves of {', '.join(words[:-1])} and {words[-1]} over the run.",
+        f"Curves of {listed} over the run{seeds}.",
         f"Current run ({current.dials}), {current.done:.0%} done: {_numbers(current, names)}. {_when(current)}",
+        *(f"Step {event.step}: {event.what}." for event in current.events),
     ]
-    told = labels([trial.dials for trial in trials])
+    told = named(trials)
     earlier = zip(told[:-1], trials[:-1], strict=True)
     said += [f"Earlier run {label}: {_numbers(trial, names)}." for label, trial in earlier]
     return " ".join(said)
@@ -354,16 +325,9 @@ def _when(trial: Trial) -> str:
 
 
 def _numbers(trial: Trial, names: Sequence[str]) -> str:
-    if trial.history is None:
+    if not trial.histories:
         return "nothing measured yet"
-    said = ", ".join(f"{WORDS[name][0]} {trial.last(name):{WORDS[name][1]}}" for name in names)
-    at = trial.history.diverged_at
-    return said if at is None else f"{said}, then it diverged at step {at}"
-
-
-WORDS = {
-    "test_error": ("test error", ".1%"),
-    "weight_norm": ("weight norm", ".1f"),
-    "effective_lr": ("effective learning rate", ".1e"),
-    "train_loss": ("training loss", ".2f"),
-}
+    shown = [QUANTITIES[name] for name in names]
+    said = ", ".join(f"{one.words} {trial.last(one.curve):{one.spec}}" for one in shown)
+    at = ", ".join(str(step) for step in trial.diverged)
+    return f"{said}, then it diverged at step {at}" if at else said

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from wdlab.checks import known, number, whole
-from wdlab.decay import Decay, Timing
+from wdlab.decay import COUPLINGS, Decay, Timing
 from wdlab.run import Model, Optimizer, Run, Schedule
-from wdlab.tasks import Vision
+from wdlab.tasks import TASKS, Vision
 from wdlab.tasks.augment import KINDS
 
 PRESETS: dict[str, Timing] = {
@@ -30,14 +30,25 @@ SCHEDULES: dict[str, Schedule] = {
 """Ways of the learning rate, exponential where it falls."""
 
 
+USUAL: dict[str, dict[str, float]] = {
+    "sgd": {"lr": 0.1, "weight_decay": 0.01},
+    "adam": {"lr": 0.01, "weight_decay": 0.01},
+}
+"""What the two numbers are set to when an optimizer is chosen."""
+
+MOST_SEEDS = 10
+SPOKEN = {"sgd": "SGD", "adam": "Adam"}
+
+
 @dataclass(frozen=True)
 class Dials:
     """Every dial of the Lab: `timing` by name, the own `window` as fractions of the run, lambda, lr and the seed.
 
-    `window` counts only when `timing` is "own window". `schedule` is a name from SCHEDULES. Three dials turn the data:
-    `label_noise`, the share of training labels drawn at random; `train_size`; and `augment`, whether examples are
-    changed at random in every way there is for them. None leaves the data as the task has them. Raises ValueError for
-    a value that is not allowed.
+    `window` counts only when `timing` is "own window". `schedule` is a name from SCHEDULES, `coupling` one from
+    `wdlab.COUPLINGS`. Three dials turn the data: `label_noise`, the share of training labels drawn at random;
+    `train_size`; and `augment`, whether examples are changed at random in every way there is for them. None leaves the
+    data as the task has them, and `task` None the task as the Lab has it. `seeds` runs are trained side by side, from
+    `seed` on. Raises ValueError for a value that is not allowed.
     """
 
     timing: str = "always"
@@ -49,14 +60,23 @@ class Dials:
     label_noise: float | None = None
     train_size: int | None = None
     augment: bool | None = None
+    optimizer: str = "sgd"
+    coupling: str = "l2"
+    seeds: int = 1
+    task: str | None = None
 
     def __post_init__(self) -> None:
         known("timing", self.timing, TIMINGS)
-        Timing.window(*self.window)
+        Timing.window(*_pair(self.window))
         number("weight_decay", self.weight_decay, 0)
         number("lr", self.lr, 0, above=True)
         whole("seed", self.seed)
+        whole("seeds", self.seeds, 1, MOST_SEEDS)
         known("schedule", self.schedule, SCHEDULES)
+        known("optimizer", self.optimizer, USUAL)
+        known("coupling", self.coupling, COUPLINGS)
+        if self.task is not None:
+            known("task", self.task, TASKS)
         if self.label_noise is not None:
             number("label_noise", self.label_noise, 0, 1)
         if self.train_size is not None:
@@ -77,42 +97,57 @@ class Dials:
     def turned(self, **changes: object) -> Dials:
         """Return these dials with some of them changed.
 
-        `timing` may also be a `wdlab.Timing` that is one window; a `window` alone selects "own window". Raises
-        ValueError for a dial that does not exist or a value that is not allowed.
+        `timing` may also be a `wdlab.Timing` that is one window; a `window` alone selects "own window". With another
+        `optimizer` come the lr and the lambda that are usual with it, and with another `task` its own data, unless they
+        are given too. Raises ValueError for a dial that does not exist or a value that is not allowed.
 
         >>> Dials().turned(window=(0.1, 0.3)).timing
         'own window'
         """
         for name in changes:
             known("dial", name, [field.name for field in fields(self)])
+        if changes.get("optimizer", self.optimizer) != self.optimizer:
+            coupling = "l2" if self.coupling in idle(str(changes["optimizer"])) else self.coupling
+            changes = {"coupling": coupling, **USUAL.get(str(changes["optimizer"]), {}), **changes}
+        if changes.get("task", self.task) != self.task:
+            changes = {"train_size": None, "augment": None, **changes}
         if "window" in changes:
             changes = {"timing": OWN, **changes, "window": _pair(changes["window"])}
         if isinstance(timing := changes.get("timing"), Timing):
             changes |= _named(timing)
         return replace(self, **changes)  # type: ignore[arg-type]  # the checks of __post_init__ look at each
 
-    def run(self, task: Vision, model: Model, steps: int, evaluations: int) -> Run:
-        """Return the run these dials stand for."""
-        decay = Decay(float(self.weight_decay), self.when)
-        optimizer = Optimizer(lr=float(self.lr))
-        schedule, task = SCHEDULES[self.schedule], self.turn(task)
-        return Run(task, model, optimizer, schedule, decay, seed=self.seed, steps=steps, evaluations=evaluations)
+    def runs(self, task: Vision, model: Model, steps: int | None, evaluations: int) -> tuple[Run, ...]:
+        """Return the runs these dials stand for, one a seed; they last `steps`, or as long as their task has it."""
+        task = self.turn(task)
+        decay = Decay(float(self.weight_decay), self.when, self.coupling)
+        optimizer, schedule = Optimizer(self.optimizer, lr=float(self.lr)), SCHEDULES[self.schedule]
+        first = Run(task, model, optimizer, schedule, decay, self.seed, steps or task.steps, evaluations)
+        return tuple(replace(first, seed=self.seed + more) for more in range(self.seeds))
 
     def turn(self, task: Vision) -> Vision:
-        """Return `task` with the data these dials ask for."""
+        """Return `task`, or the one these dials name, with the data they ask for."""
+        task = task if self.task is None else TASKS[self.task]
         kinds = None if self.augment is None else KINDS[task.source] if self.augment else ()
         asked = {"label_noise": self.label_noise, "train_size": self.train_size, "augment": kinds}
         changes = {name: value for name, value in asked.items() if value is not None}
         return replace(task, **changes)  # type: ignore[arg-type]  # each value has its own type
 
+    def differs(self, other: Dials) -> list[str]:
+        """Return the names of the dials at which `other` asks for something else; a window counts as a timing."""
+        names = [field.name for field in fields(self) if field.name not in ("timing", "window")]
+        timing = ["timing"] if self.when != other.when else []
+        return timing + [name for name in names if getattr(self, name) != getattr(other, name)]
+
     def parts(self) -> dict[str, str]:
         """Return what a label may say, by dial; what does not matter is left out."""
         start, stop = (f"{100 * end:.3g}" for end in self.ends)
-        told = {"timing": self.timing if self.timing in PRESETS else f"{start}–{stop}%"}
+        told = {"task": self.task or "own task", "optimizer": SPOKEN[self.optimizer]}
+        told["timing"] = self.timing if self.timing in PRESETS else f"{start}–{stop}%"
         if self.when.stop > self.when.start:
-            told["weight_decay"] = f"λ {self.weight_decay:.2g}"
+            told |= {"coupling": self.coupling, "weight_decay": f"λ {self.weight_decay:.2g}"}
         told |= {"lr": f"lr {self.lr:.2g}", "schedule": self.schedule}
-        return told | self._data() | {"seed": f"seed {self.seed}"}
+        return told | self._data() | self._seeds()
 
     def _data(self) -> dict[str, str]:
         noise = "own labels" if self.label_noise is None else f"noise {self.label_noise:.3g}"
@@ -120,23 +155,39 @@ class Dials:
         moved = {None: "own examples", False: "not augmented", True: "augmented"}[self.augment]
         return {"label_noise": noise, "train_size": size, "augment": moved}
 
+    def _seeds(self) -> dict[str, str]:
+        return {"seed": f"seed {self.seed}", "seeds": "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"}
+
     def __str__(self) -> str:
         usual = Dials()
+        loud = ("timing", "weight_decay", "lr")
         # What is as usual, or off (no noise, no augmentation), goes without saying.
-        quiet = [n for n in ("seed", "schedule", *self._data()) if getattr(self, n) in (getattr(usual, n), False)]
+        quiet = [
+            name for name in self.parts() if name not in loud and getattr(self, name) in (getattr(usual, name), False)
+        ]
         return ", ".join(text for name, text in self.parts().items() if name not in quiet)
 
 
-def labels(several: Sequence[Dials]) -> list[str]:
-    """Return a label for each of `several` runs that says only what differs between them.
+def labels(several: Sequence[Dials], events: Sequence[str] = ()) -> list[str]:
+    """Return a label for each of `several` runs that says only what differs between them; `events` come last.
 
     >>> labels([Dials("never"), Dials("early")]), labels([Dials("late"), Dials("late", lr=0.2)])
     (['never', 'early'], ['lr 0.1', 'lr 0.2'])
     """
     told = [dials.parts() for dials in several]
-    differs = [field.name for field in fields(Dials) if len(_values(told, field.name)) > 1]
-    shown = [", ".join(parts[name] for name in differs or ["timing"] if name in parts) for parts in told]
-    return [label or parts["timing"] for label, parts in zip(shown, told, strict=True)]
+    names = dict.fromkeys(name for parts in told for name in parts)
+    differs = [name for name in names if len(_values(told, name)) > 1]
+    shown = [[parts[name] for name in differs or ["timing"] if name in parts] for parts in told]
+    happened = events or [""] * len(told)
+    return [
+        ", ".join(part for part in (*(label or [parts["timing"]]), event) if part)
+        for label, parts, event in zip(shown, told, happened, strict=True)
+    ]
+
+
+def idle(optimizer: str) -> tuple[str, ...]:
+    """Return the couplings that do nothing under `optimizer`."""
+    return ("second_moment",) if optimizer == "sgd" else ()
 
 
 def _values(told: Iterable[dict[str, str]], name: str) -> set[str]:

@@ -2,78 +2,68 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets
-
-from wdlab.checks import known, whole
-from wdlab.lab.controls import (
-    alarm,
-    bundle,
-    labelled,
-    line,
-    log_slider,
-    picture,
-    row,
-    share_slider,
-    size_options,
-    size_slider,
-    stack,
-    toggles,
-    unseen,
-    window_slider,
-)  # fmt: skip
-from wdlab.lab.curves import PANELS, TITLES, Curves, Trial, in_words
-from wdlab.lab.dials import SCHEDULES, TIMINGS, Dials
+from wdlab.checks import known, number, whole
+from wdlab.lab import link as links
+from wdlab.lab.controls import alarm, bundle, close_all, line, unseen
+from wdlab.lab.curves import Curves, in_words
+from wdlab.lab.desk import Desk
+from wdlab.lab.dials import Dials
+from wdlab.lab.live import FORKED, Live
+from wdlab.lab.panel import EVERY, Panel
+from wdlab.lab.quantities import PANELS, QUANTITIES
+from wdlab.lab.table import table
+from wdlab.lab.trial import Trial
 from wdlab.lab.worker import Worker
 from wdlab.run import Model
 from wdlab.tasks import TASKS, Vision, of_vision
 from wdlab.train import History, pick_device
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 SHOW = ("timing", "weight_decay", "lr")
 DATA = ("label_noise", "train_size", "augment")
-EVERY = (*SHOW, "schedule", *DATA)
-"""The dials that can be shown, from top to bottom."""
 EARLIER = 6
 """Runs that stay in the picture besides the current one."""
 EVALUATIONS = 40
-SIZES = {"mnist1d": (250, 500, 1000, 2000, 4000, 8000), "fashion": (250, 500, 1000, 2000, 4000)}
-"""Stops of the dial for the training set's size, all within what the source holds."""
-WHEN = {"early": "early: first 25%", "late": "late: last 50%"}
 START = "Choose when weight decay acts, then press Run."
+BUSY = "One run at a time: press Stop first, or wait for the end."
+RESTS = "This run is paused: press Go on to continue it, or Stop before you press Run."
 
 
 class Lab:
-    """One live run at a time: dials on the left, curves that grow on the right; earlier runs stay to compare with.
+    """One live run at a time: dials beside curves that grow; earlier runs stay to compare with.
 
     `task` is a name from `wdlab.tasks.TASKS` or a task, `model` a `wdlab.Model`, `steps` the length of a run (the
-    task's own by default). `show` names the dials that can be seen: "timing", "weight_decay", "lr", "schedule", and
-    those of the data, "label_noise", "train_size" and "augment". `curves` names three of test_error, weight_norm,
-    effective_lr and train_loss, from top to bottom. The cell that shows a Lab also keeps its picture and the picture's
-    text, for readers without a kernel.
+    task's own by default). `show` names the dials that can be seen: "task", "optimizer", "timing", "coupling",
+    "weight_decay", "lr", "seeds", "schedule", and those of the data, "label_noise", "train_size" and "augment"; or it
+    is "all". `curves` names some of test_error, train_loss, weight_norm, effective_lr and step_parts, from top to
+    bottom. The cell that shows a Lab also keeps its picture and the picture's text, for readers without a kernel.
 
-    With `block` the method `run` returns when the run is over, and raises what went wrong in it; None means: block
-    where the environment variable WDLAB_HEADLESS is set. Raises ValueError for what is not allowed.
+    With `block` the methods that train return when the run is over or rests, and raise what went wrong in it; None
+    means: block where the environment variable WDLAB_HEADLESS is set. Raises ValueError for what is not allowed.
 
-    >>> lab = Lab(model=Model(width=8), steps=2, block=True)
-    >>> lab.run(timing="early", weight_decay=0.02)
-    >>> lab.histories[-1].steps
-    (0, 1, 2)
+    >>> lab = Lab(model=Model(width=8), steps=4, block=True)
+    >>> lab.run(timing="always", weight_decay=0.02, until=0.5)
+    >>> lab.fork(timing="never")
+    >>> lab.resume()
+    >>> [history.curves["weight_decay"][-1] for history in lab.histories]
+    [0.019999999552965164, 0.0]
     >>> lab.close()
     """
 
     def __init__(
         self,
         task: str | Vision = "mnist1d",
-        show: Sequence[str] = SHOW,
+        show: Sequence[str] | str = SHOW,
         model: Model | None = None,
         steps: int | None = None,
         seed: int = 0,
@@ -83,75 +73,126 @@ class Lab:
     ) -> None:
         self.task = TASKS[known("task", task, TASKS)] if isinstance(task, str) else task
         self.model = model or Model()
-        self.steps = self.task.steps if steps is None else whole("steps", steps, 1)
-        self.shown = tuple(known("show", name, EVERY) for name in show)
-        self.curves = tuple(known("curves", name, TITLES) for name in curves)
-        if len(self.curves) != len(PANELS):
-            raise ValueError(f"curves={self.curves!r} is not allowed; give {len(PANELS)} of {', '.join(TITLES)}.")
+        self._asked_steps = None if steps is None else whole("steps", steps, 1)
+        self.shown = EVERY if show == "all" else tuple(known("show", name, EVERY) for name in show)
         self.block = bool(os.environ.get("WDLAB_HEADLESS")) if block is None else block
         self._device = str(pick_device(device))
         given = {"label_noise": self.task.label_noise, "train_size": self.task.train_size}
         given["augment"] = bool(self.task.augment)
         self._dials = Dials(seed=seed).turned(**{name: given[name] for name in DATA if name in self.shown})
+        self._first = self._dials  # where a Reset goes back to
+        self.curves = _checked(curves)
         self._planned = self._trial(self._dials)
-        self._trials: list[Trial] = []
-        self._workers: list[Worker] = []  # at most one: the run that goes on, or the last one
+        self._trials: list[Trial] = []  # in the picture
+        self._live: Live | None = None  # the run that goes on, or went on last, and its forks
+        self._all: list[Trial] = []  # in the table
+        self._workers: list[Worker] = []  # that may not be over: that run's, and what a Reset let go of
         self._lock = threading.RLock()  # the picture is drawn by one thread at a time
-        self._curves = Curves(self.curves)
         self._copies: list[Any] = []  # displays of a headless run, whose stored picture follows the runs
+        self._drawn: list[object] = []
         self._closed = False
-        self._following = False
         self._note = ""
-        self._make_widgets()
+        self.panel = Panel(self.task, self._dials, self.shown, self._turned)
+        self.desk = Desk(self.panel, self._handlers(), self.curves, self.link())
+        self._curves = Curves(self.curves)
         self._draw()
         self._say(START)
         self._end_run = weakref.finalize(self, _end, self._workers)  # also when Python ends
-        self._end_widgets = weakref.finalize(self, _close_all, (self._root, *self._hidden))
+        self._end_widgets = weakref.finalize(self, close_all, (self.desk.root, *self.panel.hidden))
         self._end_widgets.atexit = False
 
     # What a notebook uses
 
-    def run(self, **dials: object) -> None:
-        """Turn `dials` (names of `Dials`: timing, window, weight_decay, lr, label_noise ...), then press Run.
+    def run(self, until: float | None = None, **dials: object) -> None:
+        """Turn `dials` (names of `Dials`: timing, window, weight_decay, lr, coupling ...), then press Run.
 
-        Refused in the status line while a run goes on. Raises ValueError for a dial or a value that is not allowed.
+        The run pauses when the share `until` of it is over. Refused in the status line while a run goes on. Raises
+        ValueError for a dial or a value that is not allowed.
         """
-        if self._closed:
-            raise RuntimeError("this Lab is closed; make a new one.")
-        if self.running:
-            return self._refuse()
-        try:
-            self.dials = self._dials.turned(**dials)
-        except ValueError as error:
-            self.status.value = alarm(str(error))
-            raise
-        self._begin()
-        if self.block:
-            self._wait_for_it()
+        if self._may_begin():
+            at = None if until is None else number("until", until, 0, 1)
+            self._turn_all(dials)
+            self._begin(None if at is None else round(at * self._planned.run.steps))
+            self._wait_if_blocking()
 
     def stop(self) -> None:
         """Let the step in progress be the run's last one; returns at once."""
         for worker in self._workers:
             worker.stop()
 
+    def pause(self) -> None:
+        """Let the run rest after the step in progress; returns at once."""
+        if live := self._going():
+            live.worker.pause()
+            self._follow()
+
+    def resume(self) -> None:
+        """End the rest."""
+        if live := self._going():
+            live.worker.go_on()
+            self._follow()
+            self._wait_if_blocking()
+
+    def step(self, steps: int = 1) -> None:
+        """Take `steps` steps of the run, then rest; without a run, begin one."""
+        self._step(whole("steps", steps, 1))
+        self._wait_if_blocking()
+
+    def decay_now(self, on: bool = True) -> None:
+        """Switch weight decay on or off in the run that goes on, from its next step to its end, whatever its timing.
+
+        After a fork it is the fork that is switched. Raises ValueError for anything but True and False.
+        """
+        if not isinstance(on, bool):
+            raise ValueError(f"on={on!r} is not allowed; give True or False.")
+        if live := self._going():
+            live.switch(on)
+            self.desk.follow(True, live.worker.paused, on)
+
+    def fork(self, **dials: object) -> None:
+        """Copy the run at this step, to the last bit, and go on with both: the copy under the dials as they stand now.
+
+        `dials` are turned first. Where none differs from the run's, the copy goes on with its decay switched. A fork
+        may differ in timing, window, weight_decay, lr, schedule and coupling; its timing counts from the run's start.
+        """
+        live = self._going()
+        if live is None:
+            return
+        self._turn_all(dials)
+        if wrong := [name for name in live.trials[-1].dials.differs(self._dials) if name not in FORKED]:
+            self._remark(f"A fork keeps the run's {', '.join(wrong)}: turn that back, or press Run for a new run.")
+        else:
+            live.fork(self._dials)
+
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no run is going on, at most `timeout` seconds; return whether that is so.
+        """Wait until the run is over or rests in a pause, at most `timeout` seconds; return whether that is so.
 
         Interrupting the kernel ends the waiting, and stops the run.
         """
         try:
-            return all(worker.join(timeout) for worker in self._workers)
+            return all(worker.rest(timeout) for worker in self._workers)
         except KeyboardInterrupt:
             self.stop()
             raise
 
     def clear(self) -> None:
-        """Take earlier runs out of the picture; a run that is going on stays."""
+        """Take earlier runs out of picture and table; a run that is going on stays."""
         with self._lock:
-            self._trials = self._trials[-1:] if self.running else []
+            kept = self._live.trials if self._live is not None and self.running else []
+            self._trials, self._all = list(kept), list(kept)
             self._draw()
         if not self.running:
-            self.progress.value = 0
+            self.desk.progress.value = 0
+            self._say(START)
+
+    def reset(self) -> None:
+        """Stop, forget every run, and put the dials back to where they were in the beginning."""
+        self.stop()
+        with self._lock:
+            self._live = None
+            self.clear()
+            self.dials = self._first
+            self._follow()
             self._say(START)
 
     def close(self) -> None:
@@ -162,8 +203,8 @@ class Lab:
 
     @property
     def running(self) -> bool:
-        """Whether a run is going on."""
-        return any(not worker.over for worker in self._workers)
+        """Whether a run is going on, or rests."""
+        return self._live is not None and self._live.going
 
     @property
     def dials(self) -> Dials:
@@ -181,8 +222,34 @@ class Lab:
 
     @property
     def histories(self) -> tuple[History, ...]:
-        """What the runs in the picture have left so far, oldest first; the last one may be going on."""
-        return tuple(trial.history for trial in list(self._trials) if trial.history is not None)
+        """What the runs in the picture have left so far, oldest first, one a seed; the last one may be going on."""
+        return tuple(history for trial in list(self._trials) for history in trial.histories)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Every run since the Lab was opened, cleared or reset, one a row; see `wdlab.lab.table.table`."""
+        return table(list(self._all))
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table to a file."""
+        self.table.to_csv(path, index=False)
+
+    def link(self) -> str:
+        """Return the setting of this Lab as a small JSON string: task, model, steps, what is shown, and the dials."""
+        setting = (self.task, self.model, self._asked_steps, self.shown, self.curves, self._dials)
+        return links.pack(links.Setting(*setting))
+
+    @classmethod
+    def from_link(cls, link: str, device: str = "auto", block: bool | None = None) -> Lab:
+        """Open a Lab at exactly the setting of a `link`; raises ValueError for a string that no Lab has made."""
+        said = links.unpack(link)
+        made = cls(said.task, said.show, said.model, said.steps, device=device, block=block, curves=said.curves)
+        try:
+            made.dials = made._first = said.dials
+        except ValueError:
+            made.close()
+            raise
+        return made
 
     @property
     def figure(self) -> Figure:
@@ -195,198 +262,211 @@ class Lab:
         with self._lock:
             return in_words(self._trials, self._planned, self.curves)
 
-    # Widgets
+    # What the widgets do
 
-    def _make_widgets(self) -> None:
-        dials = self._dials
-        self.timing = toggles([(WHEN.get(name, name), name) for name in TIMINGS], dials.timing)
-        self.window = window_slider(*dials.ends)
-        self.weight_decay = log_slider(dials.weight_decay, -4, -1)
-        self.lr = log_slider(dials.lr, -3, 0)
-        self.schedule = toggles([(name, name) for name in SCHEDULES], dials.schedule)
-        self.label_noise = share_slider(self.task.label_noise)
-        self.train_size = size_slider(self.task.train_size, SIZES.get(self.task.source, ()))
-        self.augment = toggles([("as they are", False), ("changed at random", True)], bool(self.task.augment))
-        self.run_button = _button("Run", icon="play", button_style="primary")
-        self.stop_button = _button("Stop", icon="stop", disabled=True)
-        self.clear_button = _button("Clear", icon="eraser")
-        self.progress = widgets.IntProgress(min=0, max=self.steps, layout=widgets.Layout(width="auto"))
-        self.status = widgets.HTML()
-        self.image = picture(b"", "700px")
-        self.words = widgets.HTML()
-        self._root = self._lay_out()
-        self._listen()
+    def _handlers(self) -> dict[str, Callable[[Any], None]]:
+        return {
+            "run": self._pressed_run, "pause": self._pressed_pause, "step": self._pressed_step,
+            "stop": self._pressed_stop, "reset": self._pressed_reset, "clear": self._pressed_clear,
+            "fork": self._pressed_fork, "decay": self._pressed_decay, "curves": self._pressed_curves,
+        }  # fmt: skip
 
-    def _lay_out(self) -> Any:
-        groups = {
-            "timing": [
-                labelled(self.timing, "When does weight decay act?"),
-                labelled(self.window, "Window of decay", "start and end"),
-            ],
-            "weight_decay": [labelled(self.weight_decay, "Strength λ", "of weight decay")],
-            "lr": [labelled(self.lr, "Learning rate", "at the start of the run")],
-            "schedule": [labelled(self.schedule, "The learning rate", "over the run")],
-            "label_noise": [labelled(self.label_noise, "Label noise", "share of training labels drawn at random")],
-            "train_size": [labelled(self.train_size, "Training examples", "the number of steps stays")],
-            "augment": [labelled(self.augment, "Training examples are", "in every pass")],
-        }
-        dials = [part for name in EVERY if name in self.shown for part in groups[name]]
-        self._hidden = [part for name in EVERY if name not in self.shown for part in groups[name]]
-        buttons = row([self.run_button, self.stop_button, self.clear_button])
-        left = stack([*dials, buttons, self.progress, self.status], flex="1 1 270px", max_width="700px", min_width="0")
-        right = stack([self.image, self.words], flex="3 1 460px", max_width="700px", min_width="0", overflow="auto")
-        return row([left, right], align_items="flex-start", width="100%", grid_gap="12px")
+    def _pressed_run(self, _: object) -> None:
+        if self._may_begin():
+            self._begin()
 
-    def _listen(self) -> None:
-        for dial in (self.window, *(getattr(self, name) for name in EVERY)):
-            dial.observe(_weakly(self._turned), "value")
-        self.run_button.on_click(_weakly(self._pressed_run))
-        self.stop_button.on_click(_weakly(self._pressed_stop))
-        self.clear_button.on_click(_weakly(self._pressed_clear))
+    def _pressed_pause(self, _: object) -> None:
+        if live := self._going():
+            (live.worker.go_on if live.worker.paused else live.worker.pause)()
+            self._follow()
 
-    def _turned(self, change: dict[str, Any]) -> None:
-        """Take over what the learner set; touching the window means an own window."""
-        if self._following:
+    def _pressed_step(self, _: object) -> None:
+        self._step(1)
+
+    def _pressed_stop(self, _: object) -> None:
+        self.stop()
+
+    def _pressed_reset(self, _: object) -> None:
+        self.reset()
+
+    def _pressed_clear(self, _: object) -> None:
+        self.clear()
+
+    def _pressed_fork(self, _: object) -> None:
+        self.fork()
+
+    def _pressed_decay(self, on: bool) -> None:
+        self.decay_now(on)
+
+    def _pressed_curves(self, change: dict[str, Any]) -> None:
+        names = self.desk.chosen
+        if not names:  # one stays
+            change["owner"].value = True
             return
-        dial = next(name for name in ("window", *EVERY) if getattr(self, name) is change["owner"])
-        value = change["new"]
-        self._adopt(self._dials.turned(**{dial: _short(value) if isinstance(value, float) else value}))
+        with self._lock:
+            self.curves, self._curves = names, Curves(names)
+            self._draw()
+        self.desk.link.value = self.link()
+
+    def _turned(self, name: str, value: object) -> None:
+        """Take over what the learner set; touching the window means an own window."""
+        try:
+            self._adopt(self._dials.turned(**{name: value}))
+        except ValueError as error:
+            self._say_error(str(error))
+            self.panel.follow(self._dials, of_vision(self._planned.run.task))
+            return
         if self.running:
-            self._note = "The dials were turned: that counts from the next run on."
+            self._remark("The dials were turned: that counts for a Fork, and from the next run on.")
         else:
             self._say(f"Next run: {self._dials}.")
+
+    def _turn_all(self, dials: dict[str, object]) -> None:
+        try:
+            self.dials = self._dials.turned(**dials)
+        except ValueError as error:
+            self._say_error(str(error))
+            raise
 
     def _adopt(self, dials: Dials) -> None:
         planned = self._trial(dials)  # whatever a run refuses is refused before a dial moves
         new = planned.spans != self._planned.spans
         self._dials, self._planned = dials, planned
-        self._set_widgets()
+        self.panel.follow(dials, of_vision(planned.run.task))
+        self.desk.link.value = self.link()
         if new and not self._trials:
             with self._lock:
                 self._draw()
 
-    def _set_widgets(self) -> None:
-        """Let every widget show the dials; the window shows when decay acts, whatever the timing is called."""
-        self._following = True
-        try:
-            self.timing.value = self._dials.timing
-            self.window.value = self._dials.ends
-            for slider, value in ((self.weight_decay, self._dials.weight_decay), (self.lr, self._dials.lr)):
-                _reach(slider, value)
-            self.schedule.value = self._dials.schedule
-            self._set_data_widgets(of_vision(self._planned.run.task))
-        finally:
-            self._following = False
-
-    def _set_data_widgets(self, task: Vision) -> None:
-        sizes = {size for _, size in self.train_size.options}
-        if task.train_size not in sizes:
-            self.train_size.options = size_options({*sizes, task.train_size})
-        self.train_size.value, self.label_noise.value = task.train_size, task.label_noise
-        self.augment.value = bool(task.augment)
-
-    def _pressed_run(self, _: object) -> None:
-        if self.running:
-            self._refuse()
-        else:
-            self._begin()
-
-    def _pressed_stop(self, _: object) -> None:
-        self.stop()
-
-    def _pressed_clear(self, _: object) -> None:
-        self.clear()
+    def _trial(self, dials: Dials) -> Trial:
+        return Trial(dials, dials.runs(self.task, self.model, self._asked_steps, EVALUATIONS))
 
     # A run, from its beginning to its end; what starts with _on is called in the run's own thread
 
-    def _trial(self, dials: Dials) -> Trial:
-        return Trial(dials, dials.run(self.task, self.model, self.steps, EVALUATIONS), look=0)
+    def _may_begin(self) -> bool:
+        if self._closed:
+            raise RuntimeError("this Lab is closed; make a new one.")
+        if self._live is not None and self.running:
+            self._remark(RESTS if self._live.worker.paused else BUSY)
+        return not self.running
 
-    def _begin(self) -> None:
+    def _going(self) -> Live | None:
+        """Return the run that goes on; without one, say so."""
+        if self.running:
+            return self._live
+        self._say("No run is going on: press Run first.")
+        return None
+
+    def _begin(self, until: int | None = None) -> None:
         trial = self._trial(self._dials)
+        first = "" if self._trials else " The first run on a machine also makes the data, which takes a few seconds."
         with self._lock:
-            kept = [earlier for earlier in self._trials if earlier.history is not None][-EARLIER:]
-            trial.look = min(set(range(EARLIER + 1)) - {earlier.look for earlier in kept})
-            self._trials = [*kept, trial]
+            self._live = None
+            self._keep(trial)
         self._note = ""
-        self.progress.value = 0
-        self.stop_button.disabled = False
-        first = "" if kept else " The first run on a machine also makes the data, which takes a few seconds."
+        self.desk.progress.value, self.desk.progress.max = 0, trial.run.steps
         self._say(f"Preparing: {trial.dials}.{first}")
-        me = weakref.ref(self)
-        worker = Worker(
-            trial.run, self._device, lambda *got: _tell(me, trial, *got), lambda *got: _finish(me, trial, *got)
-        )
-        self._workers[:] = [worker]
+        calls = (_loosely(weakref.WeakMethod(m)) for m in (self._seen, self._on_end, self._keep, self._remark))
+        seen, ended, keep, remark = calls
+        self._live = Live(trial, self._device, seen, ended, keep, remark, until, prompt=not self.block)
+        worker = self._live.worker
+        self._workers[:] = [*(earlier for earlier in self._workers if not earlier.over), worker]
         worker.start()
+        self._follow()
 
-    def _refuse(self) -> None:
-        self._note = "One run at a time: press Stop first, or wait for the end."
-        self.status.value = line(self._note, role="status")
-
-    def _on_progress(self, trial: Trial, worker: Worker, history: History | None) -> None:
-        new = history is None or trial.history is None or history.steps != trial.history.steps
+    def _keep(self, trial: Trial) -> None:
+        """Give `trial` a place among those that are shown, in the place of the oldest where there is none."""
         with self._lock:
-            trial.history = history
-            if new:
+            live = self._live.trials if self._live is not None else []
+            shown = [earlier for earlier in self._trials if earlier.histories or earlier in live]
+            old = [earlier for earlier in shown if earlier not in live]
+            for earlier in old:
+                earlier.fresh = False
+            for earlier in old[: max(len(shown) - EARLIER, 0)]:
+                shown.remove(earlier)
+            trial.look = min(set(range(EARLIER + 1)) - {earlier.look for earlier in shown})
+            trial.number = 1 + max((earlier.number for earlier in self._all), default=0)
+            self._trials = [*shown, trial]
+            self._all = [*(earlier for earlier in self._all if earlier.histories or earlier in live), trial]
+
+    def _step(self, steps: int) -> None:
+        if not self.running and self._may_begin():
+            self._begin(until=0)
+        if live := self._going():
+            live.worker.take(steps)
+            self._follow()
+
+    def _seen(self, live: Live) -> bool:
+        """Show what is new, unless a Reset let go of it; return whether anybody looks."""
+        with self._lock:
+            if live is not self._live:
+                return False
+            live.take_over()
+            if self._drawn != live.state:
                 self._draw(quick=True)
-        self.progress.value = worker.step
-        if history is not None and not worker.stopped:
-            self._tell_progress(trial, worker)
+            self.desk.progress.value = live.worker.step
+            if not live.worker.busy:
+                self._follow()
+            if live.worker.histories and not live.worker.stopped:
+                note = line(self._note, role="status") if self._note else ""
+                self.desk.status.value = line(live.told()) + note
+        return True
 
-    def _tell_progress(self, trial: Trial, worker: Worker) -> None:
-        steps, error = trial.run.steps, trial.last("test_error")
-        left = worker.seconds / worker.step * (steps - worker.step) if worker.step else 0.0
-        told = f"Running: {trial.dials}. Step {worker.step} of {steps}, test error {error:.1%}"
-        time_left = f", about {left:.0f} s left." if left >= 1 else "."
-        self.status.value = line(told + time_left) + (line(self._note, role="status") if self._note else "")
-
-    def _on_end(self, trial: Trial, worker: Worker) -> None:
-        try:
-            with self._lock:
-                trial.history = worker.history or trial.history
+    def _on_end(self, live: Live) -> None:
+        with self._lock:
+            if live is not self._live:
+                return
+            try:
+                live.take_over()
                 self._draw()
-        except Exception as error:  # told below, like any other
-            worker.error = worker.error or error
-        self.progress.value = worker.step
-        self.stop_button.disabled = True
-        diverged = trial.history.diverged_at if trial.history else None
-        if worker.error is not None:
-            self.status.value = alarm(f"The run ended with an error. {type(worker.error).__name__}: {worker.error}")
-        elif diverged is not None:
-            self.status.value = alarm(
-                f"Diverged at step {diverged}: the loss is no longer a finite number. Lower the learning rate or λ, "
-                "and run again."
-            )
-        elif worker.step < trial.run.steps:
-            self._say(f"Stopped at step {worker.step} of {trial.run.steps}: {trial.dials}. Run starts a new one.")
-        else:
-            self._say(
-                f"Done: {trial.dials}. {_result(trial)} Turn a dial and run again: this run stays to compare with."
-            )
+            except Exception as error:  # told below, like any other
+                live.worker.error = live.worker.error or error
+            self.desk.progress.value = live.worker.step
+            self.desk.follow(running=False, paused=False, decays=False)
+            if wrong := live.told_wrong():
+                self._say_error(wrong)
+            else:
+                self._say(live.told_end())
 
-    def _wait_for_it(self) -> None:
+    def _wait_if_blocking(self) -> None:
+        if not self.block:
+            return
         self.wait()
         for copy in self._copies:
             copy.update(self._repr_mimebundle_(), raw=True)
-        for worker in self._workers:
-            if worker.error is not None:
-                raise worker.error
-
-    def _say(self, text: str) -> None:
-        self.status.value = line(text, role="status")
-
-    def _draw(self, quick: bool = False) -> None:
-        self._curves.show(self._trials, self._planned)
-        self.image.value = self._curves.frame() if quick else self._curves.png()
-        self.words.value = unseen(self.alt)
+        if self._live is not None and self._live.worker.error is not None:
+            raise self._live.worker.error
 
     # Showing itself
 
+    def _follow(self) -> None:
+        """Let the buttons and the switch show where the run is."""
+        live = self._live
+        self.desk.follow(self.running, live is not None and live.worker.paused, live is not None and live.acts)
+
+    def _say(self, text: str) -> None:
+        self.desk.status.value = line(text, role="status")
+
+    def _say_error(self, text: str) -> None:
+        self.desk.status.value = alarm(text)
+
+    def _remark(self, text: str) -> None:
+        """Say something that stays to be read while a run goes on."""
+        self._note = text
+        self._say(text)
+
+    def _draw(self, quick: bool = False) -> None:
+        self._drawn = self._live.state if self._live is not None else []
+        self._curves.show(self._trials, self._planned)
+        self.desk.image.value = self._curves.frame() if quick else self._curves.png()
+        self.desk.words.value = unseen(self.alt)
+        if not quick:
+            self.desk.table.show(table(self._all))
+
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        self._root.lab = self  # what a cell shows stays alive with its widgets
+        self.desk.root.lab = self  # what a cell shows stays alive with its widgets
         with self._lock:
-            return bundle(self._root, self.image.value, self.alt)
+            return bundle(self.desk.root, self.desk.image.value, self.alt)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -396,48 +476,19 @@ class Lab:
             self._copies.append(shown)
 
 
-def _tell(me: weakref.ref[Lab], trial: Trial, worker: Worker, history: History | None) -> bool:
-    lab = me()
-    if lab is not None:
-        lab._on_progress(trial, worker, history)
-    return lab is not None
+def _checked(curves: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(known("curves", name, QUANTITIES) for name in curves)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"curves={curves!r} is not allowed; give some of {', '.join(QUANTITIES)}, each once.")
+    return names
 
 
-def _finish(me: weakref.ref[Lab], trial: Trial, worker: Worker) -> None:
-    if (lab := me()) is not None:
-        lab._on_end(trial, worker)
+def _loosely(method: weakref.WeakMethod[Callable[..., Any]]) -> Callable[[Any], Any]:
+    """Return a callback that does not hold the Lab: without one it answers None, and its run ends."""
 
-
-def _button(name: str, **look: object) -> Any:
-    return widgets.Button(description=name, layout=widgets.Layout(width="86px"), **look)
-
-
-def _result(trial: Trial) -> str:
-    return f"Test error {trial.last('test_error'):.1%}, weight norm {trial.last('weight_norm'):.1f}."
-
-
-def _short(value: float) -> float:
-    """What the slider's readout shows, so that a run can be repeated by typing its label."""
-    return float(f"{value:.2g}")
-
-
-def _reach(slider: Any, value: float) -> None:
-    """Set a log slider, and widen it first where it does not reach."""
-    if _short(slider.value) == value:
-        return
-    exponent = math.log10(value)
-    slider.min, slider.max = min(slider.min, math.floor(exponent)), max(slider.max, math.ceil(exponent))
-    slider.value = value
-
-
-def _weakly(method: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return a callback that does not keep its owner alive: widgets live in a registry for as long as the kernel."""
-    held = weakref.WeakMethod(method)
-
-    def call(event: Any) -> None:
-        found = held()
-        if found is not None:
-            found(event)
+    def call(given: Any) -> Any:
+        found = method()
+        return None if found is None else found(given)
 
     return call
 
@@ -446,19 +497,3 @@ def _end(workers: Sequence[Worker]) -> None:
     for worker in workers:
         worker.stop()
         worker.join(5.0)
-
-
-def _close_all(several: Sequence[Any]) -> None:
-    for widget in several:
-        _close(widget)
-
-
-def _close(widget: Any) -> None:
-    """Close a widget and everything in it."""
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    for part in (getattr(widget, "style", None), widget.layout):
-        if isinstance(part, widgets.Widget):
-            part.close()
-    widget.lab = None
-    widget.close()

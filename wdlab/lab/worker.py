@@ -1,59 +1,121 @@
-"""One run in a thread of its own that can be stopped between any two steps."""
+"""One run in a thread of its own: it can be stopped, paused, stepped, turned and forked between any two steps."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from wdlab.run import Run
 from wdlab.train import History, Training
 
 FRAME = 0.2  # seconds between two pictures, at least
-LATE = 0.8  # ... and at most, however slow drawing is
+LATE = 0.8  # ... and at most, while drawing takes no longer than half of it
 SHARE = 3.0  # how many times longer it trains than it draws
 
-Report = Callable[["Worker", History | None], bool]
-"""Is given what the run has left so far, None before it has begun; returns whether anybody still wants to know."""
+Report = Callable[["Worker"], bool]
+"""Is called when there is something to see, at first before training has begun; returns whether anybody looks."""
+Order = Callable[["Worker"], None]
+"""Is called between two steps, in the thread of the run, and may turn or fork what trains."""
 
 
 class Worker:
-    """Trains `run` in a daemon thread and hands its history to `report` a few times a second.
+    """Trains `runs`, one a seed, in a daemon thread and calls `report` a few times a second.
 
-    `report` and at last, whatever happened, `ended` are called in that thread. Then `history` is what the run has
-    left, and `error` the exception that ended it, if one did. Nothing here refers to whoever watches: callbacks that
-    hold it weakly let it be collected while the run goes on.
+    `report` and at last, whatever happened, `ended` are called in that thread. `trainings` holds the training and its
+    forks, all at the same step, and `histories` what each has left; `error` is the exception that ended the run, if one
+    did. At step `until`, and after `pause`, it rests. Where the runs ask for readings too seldom, a `prompt` one takes
+    more, so that no picture is old. Nothing here refers to whoever watches: callbacks that hold it weakly let it be
+    collected while the run goes on.
     """
 
-    def __init__(self, run: Run, device: str, report: Report, ended: Callable[[Worker], None]) -> None:
-        self.run, self.device = run, device
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        device: str,
+        report: Report,
+        ended: Callable[[Worker], None],
+        until: int | None = None,
+        prompt: bool = True,
+    ) -> None:
+        self.runs, self.device, self.until, self.prompt = runs, device, until, prompt
         self.error: Exception | None = None
-        self.history: History | None = None
+        self.trainings: list[Training] = []
+        self.histories: list[tuple[History, ...]] = []
         self.step = 0
-        self.over = False
+        self.over = self.resting = False
         self._report, self._ended = report, ended
-        self._began = time.monotonic()
+        self._worked = 0.0  # seconds of training, without the rests
+        self._since: float | None = None
         self._next = self._due = 0.0  # when the next picture is allowed, and when it is wise
-        self._stopped = threading.Event()
+        self._read = 0.0  # when the last reading was taken
+        self._lock = threading.Lock()
+        self._orders: deque[Order] = deque()
+        self._asked = 0  # steps to take in a pause
+        self._news = True  # something happened that no picture shows
+        self._wake = threading.Event()
+        self._stopped, self._paused = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="wdlab-lab", daemon=True)
+        if until == 0:
+            self._paused.set()
+
+    # What others may do at any time; all of it returns at once
 
     def start(self) -> None:
         """Begin training."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the step in progress be the last; returns at once."""
-        self._stopped.set()
+        """Let the step in progress be the last."""
+        with self._lock:
+            self._stopped.set()
+            self.resting = False
+        self._wake.set()
+
+    def pause(self) -> None:
+        """Rest after the step in progress."""
+        self._news = True  # that it rests
+        self._paused.set()
+
+    def go_on(self) -> None:
+        """End the rest."""
+        with self._lock:
+            self._paused.clear()
+            self.resting = False
+        self._wake.set()
+
+    def take(self, steps: int) -> None:
+        """Rest after `steps` more steps, each with a reading."""
+        with self._lock:
+            self._paused.set()
+            self._asked += steps
+            self.resting = False
+        self._wake.set()
+
+    def ask(self, order: Order) -> None:
+        """Have `order` carried out before the next step."""
+        with self._lock:
+            self._orders.append(order)
+            self.resting = False
+        self._wake.set()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the thread is gone, at most `timeout` seconds; return whether it is. An interrupt is heard."""
+        return self._wait(lambda: False, timeout)
+
+    def rest(self, timeout: float | None = None) -> bool:
+        """Wait until the thread is gone or rests in a pause, as `join`; return whether it is so."""
+        return self._wait(lambda: self.resting, timeout)
+
+    def _wait(self, enough: Callable[[], bool], timeout: float | None) -> bool:
         if self._thread.ident is None or self._thread is threading.current_thread():
             return False
         end = math.inf if timeout is None else time.monotonic() + timeout
-        while self._thread.is_alive() and (left := end - time.monotonic()) > 0:
-            self._thread.join(min(left, 0.2))  # in slices: on Windows an endless wait cannot be interrupted
-        return not self._thread.is_alive()
+        while self._thread.is_alive() and not enough() and (left := end - time.monotonic()) > 0:
+            self._thread.join(min(left, 0.05))  # in slices: on Windows an endless wait cannot be interrupted
+        return not self._thread.is_alive() or enough()
 
     @property
     def stopped(self) -> bool:
@@ -61,9 +123,21 @@ class Worker:
         return self._stopped.is_set()
 
     @property
+    def paused(self) -> bool:
+        """Whether it rests, or will after the step in progress."""
+        return self._paused.is_set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether orders wait for the step in progress to end."""
+        return bool(self._orders)
+
+    @property
     def seconds(self) -> float:
         """How long the training itself has taken."""
-        return time.monotonic() - self._began
+        return self._worked + (0.0 if self._since is None else time.monotonic() - self._since)
+
+    # In the thread
 
     def _work(self) -> None:
         try:
@@ -76,23 +150,87 @@ class Worker:
             self.over = True
 
     def _train(self) -> None:
-        self._show(None)  # at once, for the first run on a machine has to make its data
-        training = Training([self.run], self.device)
-        self._began = time.monotonic()
+        wanted = self._show()  # at once, for the first run on a machine has to make its data
+        self.trainings.append(Training(self.runs, self.device))
+        self._since = self._read = time.monotonic()
+        self._news = True  # the net as it begins
         self._due = self._next  # the first point cannot come too soon
-        wanted = True
-        while wanted and not (training.done or self._stopped.is_set()):
+        while wanted and not self.stopped and not self.trainings[0].done:
+            self._obey()
+            if self._may_rest():
+                wanted = self._rest()
+                continue
             if time.monotonic() >= self._due:
-                wanted = self._show(training) and int(training.diverged_at[0]) < 0
-            training.advance(1)
-            self.step = training.step
-        self.history = training.histories()[0]
+                wanted = self._show() and self._is_finite()
+            self._advance()
+        self._collect()
         time.sleep(max(self._next - time.monotonic(), 0.0))  # the last picture is a picture, too
 
-    def _show(self, training: Training | None) -> bool:
+    def _obey(self) -> None:
+        while self._orders:
+            self._orders[0](self)
+            self._orders.popleft()
+            self._news = True
+
+    def _may_rest(self) -> bool:
+        with self._lock:
+            if not self._paused.is_set():
+                return False
+            self._asked -= 1
+            if self._asked < 0:
+                self._asked = 0
+                return True
+        return False
+
+    def _rest(self) -> bool:
+        """Show what is new, then wait until there is something to do; return whether anybody looks."""
+        wanted = True
+        if self._since is not None:
+            self._worked, self._since = self.seconds, None
+        for training in self.trainings:
+            training.read()
+        early = self._next - time.monotonic()
+        if self._news and early > 0:
+            self._wake.wait(early)
+        elif self._news:
+            wanted = self._show() and self._is_finite()
+        else:
+            with self._lock:
+                self.resting = self.paused and not (self._orders or self._asked or self.stopped)
+            self._wake.wait()
+        self._wake.clear()
+        return wanted
+
+    def _advance(self) -> None:
+        self._since = time.monotonic() if self._since is None else self._since
+        for training in self.trainings:
+            training.advance(1, read=self.paused)
+        self.step = self.trainings[0].step
+        self._news = True
+        if self.step == self.until:
+            self._paused.set()
+
+    def _show(self) -> bool:
         before = time.monotonic()
-        wanted = self._report(self, training.histories()[0] if training else None)
+        self._news = False
+        self._collect(fresh=self.prompt and before - self._read > FRAME)
+        wanted = self._report(self)
         now = time.monotonic()
         self._next = before + FRAME
-        self._due = max(self._next, now + min(SHARE * (now - before), LATE))
+        spent = now - before
+        self._due = max(self._next, now + min(SHARE * spent, max(LATE - spent, spent)))
         return wanted
+
+    def _collect(self, fresh: bool = False) -> None:
+        """Take over what has been measured; with `fresh` measure first."""
+        known = self.histories[0][0].steps if self.histories else ()
+        if fresh:
+            for training in self.trainings:
+                training.read()
+        self.histories = [tuple(training.histories()) for training in self.trainings]
+        if self.histories and self.histories[0][0].steps != known:
+            self._read = time.monotonic()
+
+    def _is_finite(self) -> bool:
+        """Whether any member of any branch still trains."""
+        return any(int(training.diverged_at.min()) < 0 for training in self.trainings)

@@ -1,0 +1,216 @@
+"""The setting as text: what goes out comes back, and nothing else gets in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wdlab
+from wdlab.lab import Dials, Lab
+from wdlab.lab.dials import MOST_SEEDS, SCHEDULES, TIMINGS
+from wdlab.lab.link import LONGEST, Setting, pack, unpack
+from wdlab.lab.panel import EVERY
+from wdlab.lab.quantities import PANELS, QUANTITIES
+from wdlab.tasks import TASKS
+
+SMALL = wdlab.Model(width=4, depth=1)
+
+
+def small(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, exclude_min=True)
+
+
+DIALS = st.builds(
+    Dials,
+    timing=st.sampled_from(TIMINGS),
+    window=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda ends: tuple(sorted(ends))),
+    weight_decay=small(0, 100),
+    lr=small(0, 100),
+    seed=st.integers(0, 2**62),
+    schedule=st.sampled_from(list(SCHEDULES)),
+    label_noise=st.none() | st.floats(0, 1),
+    train_size=st.none() | st.integers(128, 4000),
+    augment=st.none() | st.just(False),
+    optimizer=st.sampled_from(["sgd", "adam"]),
+    coupling=st.sampled_from([name for name in wdlab.COUPLINGS if name != "second_moment"]),
+    seeds=st.integers(1, MOST_SEEDS),
+    task=st.none() | st.sampled_from(["mnist1d", "fashion"]),
+)
+TASK = st.sampled_from(list(TASKS)) | st.builds(
+    wdlab.Vision,
+    name=st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True),
+    train_size=st.integers(200, 4000),
+    label_noise=st.floats(0, 1),
+    augment=st.sampled_from([(), ("shift",), ("shift", "noise")]),
+    classes=st.none() | st.integers(2, 10),
+)
+SETTINGS = st.builds(
+    Setting,
+    task=TASK,
+    model=st.builds(wdlab.Model, width=st.integers(1, 300), depth=st.integers(1, 9), norm=st.booleans()),
+    steps=st.none() | st.integers(1, 5000),
+    show=st.lists(st.sampled_from(EVERY), unique=True).map(tuple),
+    curves=st.lists(st.sampled_from(list(QUANTITIES)), unique=True, min_size=1).map(tuple),
+    dials=DIALS,
+)
+
+
+@given(SETTINGS)
+def test_what_is_packed_is_unpacked(setting: Setting) -> None:
+    link = pack(setting)
+    found = unpack(link)
+    same = TASKS.get(found.task, found.task) if isinstance(found.task, str) else found.task
+    asked = TASKS.get(setting.task, setting.task) if isinstance(setting.task, str) else setting.task
+    assert same == asked and replace(found, task=setting.task) == setting
+    assert pack(found) == link and len(link) <= LONGEST and link.isascii()
+
+
+@settings(max_examples=5, deadline=None)
+@given(SETTINGS.filter(lambda setting: setting.task != "cifar10"))  # which needs another kind of model
+def test_a_lab_opened_from_a_link_stands_exactly_there(setting: Setting) -> None:
+    lab = Lab.from_link(pack(setting), device="cpu")
+    again = Lab.from_link(lab.link(), device="cpu")
+    try:
+        assert lab.dials == again.dials == setting.dials
+        assert again.link() == lab.link() == pack(setting)
+        assert again.panel.controls["timing"].value == setting.dials.timing
+        assert again.desk.link.value == lab.link()
+    finally:
+        lab.close()
+        again.close()
+
+
+def test_the_link_follows_the_dials_and_a_run_from_it_is_the_same_run() -> None:
+    lab = Lab(model=SMALL, steps=4, device="cpu", block=True)
+    lab.panel.controls["timing"].value = "late"
+    lab.panel.controls["lr"].value = 0.1**1.5
+    link = lab.desk.link.value
+    assert link == lab.link() and json.loads(link)["dials"]["timing"] == "late"
+    lab.run()
+    other = Lab.from_link(link, device="cpu", block=True)
+    other.run()
+    assert [h.run for h in other.histories] == [h.run for h in lab.histories]
+    other.reset()
+    assert other.link() == link, "Reset goes back to where the link was"
+    lab.close()
+    other.close()
+
+
+GOOD = json.loads(pack(Setting("mnist1d", SMALL, 4, ("timing",), PANELS, Dials())))
+
+
+def changed(path: str, value: object) -> str:
+    copy = json.loads(json.dumps(GOOD))
+    *outer, last = path.split(".")
+    place = copy
+    for key in outer:
+        place = place[key]
+    place[last] = value
+    return json.dumps(copy)
+
+
+BAD = {
+    "": "is not a setting of the Lab, which is JSON",
+    "lab": "which is JSON",
+    "[]": r"^link=\[\] is not allowed; give an object with",
+    "null": "give an object with",
+    "{}": "^link lacks wdlab_lab",
+    "[" * 3000: "nested too deeply",
+    "{" * 3000: "nested too deeply",
+    " " * 10**6: "1,000,000 characters is not allowed",
+    '{"wdlab_lab":1,"wdlab_lab":1}': "a key comes twice",
+    "__import__('os').system('true')": "which is JSON",
+    '{"__class__":"os.system"}': "key of link='__class__' is unknown",
+    changed("wdlab_lab", 2): "^wdlab_lab=2 is not allowed",
+    changed("extra", 1): "key of link='extra' is unknown",
+    changed("dials.extra", 1): "key of dials='extra' is unknown",
+    changed("dials.lr", "0.1"): "^lr='0.1' is not allowed",
+    changed("dials.lr", float("nan")): "NaN is not a number",
+    changed("dials.lr", float("inf")): "Infinity is not a number",
+    changed("dials.lr", -1): "^lr=-1 is not allowed",
+    changed("dials.lr", True): "^lr=True is not allowed",
+    changed("dials.lr", [0.1]): "^lr=.* is not allowed",
+    changed("dials.lr", {"a": 1}): "^lr=.* is not allowed; give a plain value",
+    changed("dials.window", [0.1]): r"give two fractions|takes|is not allowed",
+    changed("dials.window", "ab"): r"is not allowed",
+    changed("dials.window", None): r"is not allowed",
+    changed("dials.seeds", 10**9): "^seeds=1000000000 is not allowed",
+    changed("dials.seed", 10**300): "^seed=",
+    changed("dials.train_size", 10**12): "^train_size=",
+    changed("dials.timing", "<script>"): "^timing='<script>' is unknown",
+    changed("dials.task", "../../etc/passwd"): "^task=.* is unknown",
+    changed("dials.augment", 1): "^augment=1 is not allowed",
+    changed("dials", []): r"^dials=\[\] is not allowed; give an object",
+    changed("model.width", 10**8): "^width=100000000 is not allowed",
+    changed("model.width", 4.0): "^width=4.0 is not allowed",
+    changed("model.norm", 1): "^norm=1 is not allowed; give true or false",
+    changed("model.name", None): "^model=None is unknown",
+    changed("steps", 10**9): "^steps=1000000000 is not allowed",
+    changed("steps", "4"): "^steps='4' is not allowed",
+    changed("task", "imagenet"): "^task='imagenet' is unknown",
+    changed("task", {"name": "x"}): "^task lacks",
+    changed("task", asdict(wdlab.Vision()) | {"name": "=cmd()"}): "^name='=cmd\\(\\)' is not allowed",
+    changed("task", asdict(wdlab.Vision()) | {"test_size": 10**9}): "^test_size=",
+    changed("task", asdict(wdlab.Vision()) | {"augment": None}): "^augment=None is not allowed",
+    changed("show", "timing"): "^show='timing' is not allowed; give a list of names",
+    changed("show", [1]): "^show=.* is not allowed",
+    changed("curves", {}): "^curves=.* is not allowed",
+}
+
+
+@pytest.mark.parametrize("link", BAD, ids=range(len(BAD)))
+def test_anything_else_is_refused_in_words(link: str) -> None:
+    with pytest.raises(ValueError, match=BAD[link]) as caught:
+        unpack(link)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("show", ["colour"], "^show='colour' is unknown"),
+        ("curves", [], r"^curves=\(\) is not allowed"),
+        ("curves", ["loss"], "^curves='loss' is unknown"),
+        ("dials.weight_decay", 0, "^weight_decay=0 is not allowed in the Lab"),
+        ("dials.coupling", "second_moment", "^coupling='second_moment' does nothing under SGD"),
+    ],
+)
+def test_what_no_lab_can_be_is_refused_when_it_is_opened(path: str, value: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Lab.from_link(changed(path, value), device="cpu")
+
+
+@pytest.mark.parametrize("link", [None, 3, b"{}", ["{}"]])
+def test_only_text_is_a_link(link: object) -> None:
+    with pytest.raises(ValueError, match="give the string that"):
+        unpack(link)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.text(max_size=200) | JSON.map(json.dumps))
+def test_no_text_does_anything_but_raise_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        unpack(text)
+
+
+PLACES = [f"{part}.{key}" for part in ("dials", "model") for key in GOOD[part]] + list(GOOD)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(PLACES), JSON)
+def test_any_value_in_any_place_is_taken_or_refused_in_words(path: str, value: object) -> None:
+    try:
+        found = unpack(changed(path, value))
+    except ValueError:
+        return
+    assert unpack(pack(found)) == found

@@ -1,0 +1,164 @@
+"""The dials as widgets, and the update rule beside them."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import ipywidgets as widgets
+import pytest
+
+import wdlab
+from wdlab.lab import Dials
+from wdlab.lab.dials import USUAL, idle
+from wdlab.lab.panel import EVERY, RANGES
+from wdlab.lab.rule import note, places, rule
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def inside(widget: object) -> list:
+    return [widget, *(found for child in getattr(widget, "children", ()) for found in inside(child))]
+
+
+def test_every_dial_can_be_shown_alone_and_all_together(make) -> None:
+    for name in EVERY:
+        lab = make(show=[name])
+        there = inside(lab.desk.root)
+        assert lab.panel.controls[name] in there
+        assert not any(control in there for other, control in lab.panel.controls.items()
+                       if other not in (name, "window" if name == "timing" else name))  # fmt: skip
+    every = make(show="all")
+    assert all(control in inside(every.desk.root) for control in every.panel.controls.values())
+    assert every.shown == EVERY and every.panel.columns
+
+
+def test_every_control_has_a_visible_name(make) -> None:
+    """A button says its own; every other control has a description, or stands below a label in bold."""
+    lab = make(show="all")
+    for box in inside(lab.desk.root):
+        for before, control in zip((None, *getattr(box, "children", ())), getattr(box, "children", ()), strict=False):
+            if isinstance(control, widgets.ToggleButtons | widgets.FloatSlider | widgets.FloatLogSlider
+                          | widgets.FloatRangeSlider | widgets.IntSlider | widgets.SelectionSlider):  # fmt: skip
+                assert isinstance(before, widgets.HTML) and "<b>" in before.value
+            elif isinstance(
+                control, widgets.Button | widgets.ToggleButton | widgets.Dropdown | widgets.Checkbox | widgets.Text
+            ):
+                assert control.description
+
+
+def test_an_optimizer_brings_its_own_numbers_and_ranges(make) -> None:
+    lab = make(show="all")
+    dials = lab.panel.controls
+    dials["lr"].value = 0.5
+    dials["optimizer"].value = "adam"
+    assert {"lr": lab.dials.lr, "weight_decay": lab.dials.weight_decay} == USUAL["adam"]
+    for name, ends in RANGES["adam"].items():
+        assert (dials[name].min, dials[name].max) == ends and dials[name].value == USUAL["adam"][name]
+    dials["optimizer"].value = "sgd"
+    assert lab.dials == Dials(label_noise=0.0, train_size=4000, augment=False)
+    for name, ends in RANGES["sgd"].items():
+        assert (dials[name].min, dials[name].max) == ends
+    lab.run(optimizer="adam", lr=0.003, coupling="decoupled", weight_decay=1.0)
+    run = lab.histories[0].run
+    assert (run.optimizer, run.decay.coupling) == (wdlab.Optimizer("adam", lr=0.003), "decoupled")
+    assert "Done: Adam, always, decoupled, λ 1, lr 0.003" in lab.desk.status.value
+
+
+def test_a_coupling_that_does_nothing_cannot_be_chosen_and_the_reason_is_said(make) -> None:
+    lab = make(show="all")
+    coupling, optimizer = lab.panel.controls["coupling"], lab.panel.controls["optimizer"]
+    assert {name for name, _ in coupling.options} == set(wdlab.COUPLINGS) - {"second_moment"}
+    assert "second_moment needs Adam" in lab.panel.explanation.value
+    with pytest.raises(ValueError, match="second_moment"):
+        lab.run(coupling="second_moment")
+    assert "does nothing under SGD" in lab.desk.status.value
+    optimizer.value = "adam"
+    assert {name for name, _ in coupling.options} == set(wdlab.COUPLINGS)
+    coupling.value = "second_moment"
+    assert lab.dials.coupling == "second_moment"
+    optimizer.value = "sgd"
+    assert lab.dials.coupling == coupling.value == "l2", "what cannot be is put back"
+
+
+def test_every_coupling_changes_the_weights_under_adam(make) -> None:
+    lab = make(steps=16)
+    norms = []
+    for name in wdlab.COUPLINGS:
+        lab.run(optimizer="adam", coupling=name, weight_decay=0.1, lr=0.003)
+        norms.append(lab.histories[-1].curves["weight_norm"][-1])
+    assert len(set(norms)) == len(wdlab.COUPLINGS)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("name", wdlab.COUPLINGS)
+def test_the_rule_marks_the_terms_that_are_active(optimizer: str, name: str) -> None:
+    if name in idle(optimizer):
+        assert not any(places(optimizer, name).values())
+        return
+    marked = [html.unescape(term) for term in re.findall(r"<strong[^>]*>([^<]*)</strong>", rule(optimizer, name))]
+    pale = re.findall(r'<span style="opacity:.45">([^<]*)</span>', rule(optimizer, name))
+    numbers = wdlab.COUPLINGS[name].numbers
+    assert len(marked) == (sum(map(bool, numbers)) if optimizer == "adam" else 1)
+    assert len(marked) + len(pale) == (5 if optimizer == "adam" else 2)
+    assert "Decay enters the" in rule(optimizer, name) or "Decay enters two" in rule(optimizer, name)
+    assert note(optimizer, name)
+
+
+def test_under_sgd_couplings_that_are_one_and_the_same_say_so_and_are(make) -> None:
+    lab = make(steps=16)
+    for name, twin in (("own_buffers", "l2"), ("adaptive", "decoupled")):
+        ends = []
+        for coupling in (name, twin):
+            lab.run(coupling=coupling, weight_decay=0.1)
+            ends.append(lab.histories[-1].curves["weight_norm"][-1])
+        assert ends[0] == pytest.approx(ends[1], rel=1e-6) and f"The same as {twin} here" in note("sgd", name)
+    assert places("sgd", "own_buffers") == places("sgd", "l2")
+
+
+def test_another_task_brings_its_own_data_and_length(make) -> None:
+    lab = make(show=("task", "train_size"), steps=None, block=False)
+    lab.panel.controls["train_size"].value = 8000
+    lab.panel.controls["task"].value = "fashion"
+    assert lab.dials.train_size is None and lab.panel.controls["train_size"].value == wdlab.TASKS["fashion"].train_size
+    assert max(size for _, size in lab.panel.controls["train_size"].options) == 4000
+    lab.run(until=0)
+    lab.wait(30)
+    assert lab.desk.progress.max == wdlab.TASKS["fashion"].steps
+    assert lab.histories[0].run.task == wdlab.TASKS["fashion"]
+    lab.stop()
+
+
+def test_curves_can_be_chosen_at_any_time_and_one_stays(make) -> None:
+    lab = make()
+    lab.run()
+    lab.desk.curves["train_loss"].value = True
+    assert lab.curves == ("test_error", "train_loss", "weight_norm", "effective_lr")
+    assert [axes.get_title("left").split(" ")[0] for axes in lab.figure.axes] == [
+        "test",
+        "training",
+        "weight",
+        "effective",
+    ]
+    for name in lab.curves:
+        lab.desk.curves[name].value = False
+    assert len(lab.curves) == 1 and lab.desk.chosen == lab.curves
+    assert lab.alt.startswith("Curves of ") and '"curves":["' in lab.link()
+
+
+def test_the_parts_of_adams_step_are_drawn(make) -> None:
+    lab = make(curves=("step_parts",))
+    lab.run(optimizer="adam", coupling="decoupled", weight_decay=1.0)
+    pen, (history,) = lab._curves._panels[0]._pens[0], lab.histories
+    assert list(pen.line.get_ydata()) == list(history.curves["decay_step"][1:])
+    assert list(pen.second.get_ydata()) == list(history.curves["objective_step"][1:])
+    assert "decay part of the step" in lab.alt
+
+
+def test_a_dial_that_cannot_go_there_goes_back(make) -> None:
+    lab = make(show="all")
+    lab.panel.controls["augment"].value = True
+    lab.panel.controls["task"].value = "fashion"
+    lab.panel.controls["augment"].value = True  # an MLP cannot see moved images
+    assert "moves images" in lab.desk.status.value
+    assert lab.panel.controls["augment"].value is False and lab.dials.augment is None

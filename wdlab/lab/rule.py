@@ -1,0 +1,73 @@
+"""The update rule as a learner reads it: every place at which decay can enter, those of one coupling marked."""
+
+from __future__ import annotations
+
+from html import escape
+
+from wdlab.decay import COUPLINGS
+from wdlab.lab.controls import unseen
+from wdlab.lab.dials import SPOKEN, idle
+
+# {m} {v} {own} {adapt} {post} stand for the places of d, in the order of the five numbers.
+ADAM = (
+    "m ← EMA(g {m})",
+    "v ← EMA((g {v})²)",
+    "w ← w − lr · ( m̂/(√v̂+ε) {own} {adapt} {post} )",
+)
+SGD = ("b ← μ·b + g {inside}", "w ← w − lr · ( b {outside} )")
+TERMS = {"own": "+ ŝ/(√û+ε)", "adapt": "+ d/(√v̂+ε)"}  # the others are "+ d"
+PLACES = ("m", "v", "own", "adapt", "post")
+SPOKEN_PLACES = {
+    "m": "the first moment m", "v": "the second moment v", "own": "two buffers of its own, s and u",
+    "adapt": "the step, divided by the root of v", "post": "the step itself", "inside": "the momentum buffer b",
+    "outside": "the step itself",
+}  # fmt: skip
+SAME = {"own_buffers": "l2", "adaptive": "decoupled"}  # under SGD, whose second moment is missing
+
+ADVICE = {
+    "adaptive": " Where v is tiny that is a huge decay: if the run diverges, lower λ.",
+    "decoupled": " Next to the others it needs a large λ here, near 1.",
+}
+
+
+def places(optimizer: str, coupling: str) -> dict[str, bool]:
+    """Return every place of the rule of `optimizer` at which decay can enter, and whether it does.
+
+    >>> places("sgd", "decoupled")
+    {'inside': False, 'outside': True}
+    """
+    active = dict(zip(PLACES, map(bool, COUPLINGS[coupling].numbers), strict=True))
+    if optimizer == "adam":
+        return active
+    return {"inside": active["m"] or active["own"], "outside": active["adapt"] or active["post"]}
+
+
+def rule(optimizer: str, coupling: str) -> str:
+    """Return the update rule as HTML; active terms are bold, framed and named for a screen reader, the others pale."""
+    found = places(optimizer, coupling)
+    terms = {place: _term(TERMS.get(place, "+ d"), active) for place, active in found.items()}
+    rows = "".join(f"<div>{row.format(**terms)}</div>" for row in (ADAM if optimizer == "adam" else SGD))
+    also = "d = λ·w when decay acts, else 0"
+    also += "; s, u: EMA of d, d²" if found.get("own") else ""
+    spoken = unseen(
+        "Decay enters " + " and ".join(SPOKEN_PLACES[place] for place, active in found.items() if active) + "."
+    )
+    style = "font-family:var(--jp-code-font-family, monospace); font-size:12px; line-height:1.7; overflow-x:auto"
+    return f'<div style="{style}; white-space:nowrap">{spoken}{rows}<div style="opacity:.8">{escape(also)}</div></div>'
+
+
+def _term(text: str, active: bool) -> str:
+    if active:
+        box = "border:1px solid currentColor; border-radius:3px; padding:0 3px"
+        return f'<strong title="decay enters here" style="{box}">{escape(text)}</strong>'
+    return f'<span style="opacity:.45">{escape(text)}</span>'
+
+
+def note(optimizer: str, coupling: str) -> str:
+    """Return the coupling's sentence, and what `optimizer` makes of it."""
+    said = COUPLINGS[coupling].says
+    if optimizer == "sgd" and coupling in SAME:
+        said = f"The same as {SAME[coupling]} here: SGD divides by no sqrt(v)."
+    for name in idle(optimizer):
+        said += f" ({name} needs Adam: {SPOKEN[optimizer]} has no second moment, so it would do nothing here.)"
+    return said + (ADVICE.get(coupling, "") if optimizer == "adam" else "")

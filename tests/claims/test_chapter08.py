@@ -13,6 +13,7 @@ from wdlab.claims import CLAIMS, Setting, chapter08
 from wdlab.claims.chapter08 import (
     EPS,
     STRENGTHS,
+    bleu_of_best,
     drowned,
     others,
     over_the_grid,
@@ -20,13 +21,15 @@ from wdlab.claims.chapter08 import (
     seeing,
     slow_surplus,
     surplus,
+    trained,
     translating,
     undamped,
     weakest,
 )
 from wdlab.decay import COUPLINGS
-from wdlab.grids import NONE, of
+from wdlab.grids import NONE, of, tabulate
 from wdlab.stats import differences
+from wdlab.tasks import bleu
 
 SEEDS = (10_000, 10_001)
 SETTING = Setting("ci", SEEDS, "cpu")
@@ -108,6 +111,21 @@ def test_cells_are_drowned_by_decay_and_not_by_a_learning_rate() -> None:
     found = drowned(runs(GRID)).set_index(["lr", "weight_decay"])["role"]
     assert {key for key, role in found.items() if role == "best"} == {(0.1, 2.0), (0.2, 1.0), (0.3, 4.0)}
     assert {key for key, role in found.items() if role == "drowned"} == {(0.1, 4.0), (0.2, 2.0), (0.2, 3.0), (0.2, 4.0)}
+
+
+def test_bleu_is_that_of_the_best_run_of_each_seed_and_coupling() -> None:
+    base = translating("ci")
+    results = trained(over_the_grid(base, "ci", SEEDS))
+    table = tabulate(results, chapter08.metric("ci"))
+    found = bleu_of_best(results, table, base.task)
+    assert len(found) == 2 * len(STRENGTHS) and set(found["seed"]) == set(SEEDS)
+    assert (
+        table["score"][found.index] == table.groupby(["seed", "coupling"])["score"].transform("max")[found.index]
+    ).all()
+    some = found.index[3]
+    assert found["score"][some] == pytest.approx(bleu([results.histories[some].network], base.task)[0])
+    lost = table.assign(diverged_at=3.0)
+    assert (bleu_of_best(results, lost, base.task)["score"] == 0).all()
 
 
 def test_the_surplus_is_a_mean_over_learning_rates_that_drown() -> None:

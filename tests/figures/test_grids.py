@@ -72,7 +72,7 @@ def test_best_scores_are_of_the_best_cell_of_every_seed(runs: pd.DataFrame) -> N
         [expected.mean, expected.low, expected.high]
     )
     assert by.loc[("half", "decoupled"), "best"] == pytest.approx(expected.mean / 2)
-    assert by["cells"].tolist() == [2, 6, 4] * 2 and len(drawn.figure.axes) == 2
+    assert len(drawn.figure.axes) == 2 and "half, l2: 0.45" in drawn.alt
     alone = best_scores({"exact match": runs[runs["seed"] == 0]}).data
     assert (alone["low"] == alone["high"]).all() and set(alone["seeds"]) == {1}
 

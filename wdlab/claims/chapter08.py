@@ -14,7 +14,7 @@ from wdlab.claims.claim import SCALES, Claim, Level, Measure, Setting
 from wdlab.grids import NEAR, NONE, WORD_CHANCE, cells, good_shares, grid, of, tabulate
 from wdlab.run import Model, Optimizer, Run, Schedule
 from wdlab.sweeps import Results, sweep
-from wdlab.tasks import IWSLT, TASKS, TRANSLATIONS, Translation
+from wdlab.tasks import IWSLT, TASKS, TRANSLATIONS, Translation, bleu
 
 PAPER = "after Bjorck et al. 2021 ({}); task, network, measure and threshold are ours"
 EPS = 1e-4
@@ -69,8 +69,8 @@ def over_the_grid(base: Run, scale: str, seeds: Sequence[int]) -> list[Run]:
 
 
 def others(base: Run, scale: str, seed: int) -> list[Run]:
-    """Return `base` under the couplings that are left, at its own lr and the lambdas of l2, for one seed."""
-    left = {name: strengths(scale)["l2"] for name in ("first_moment", "second_moment", "own_buffers")}
+    """Return `base` under the couplings that are left, at its own lr and the stronger lambdas of l2, for one seed."""
+    left = {name: strengths(scale)["l2"][-3:] for name in ("first_moment", "second_moment", "own_buffers")}
     return grid(base, left, (base.optimizer.lr,), (seed,))
 
 
@@ -84,6 +84,18 @@ def undamped(base: Run, seed: int, eps: float = 1e-8) -> list[Run]:
 def trained(runs: Sequence[Run], device: str = "cpu") -> Results:
     """Return the results of `runs` with their nets, for whoever wants to hear them translate."""
     return sweep(runs, device=device, networks=True)
+
+
+def bleu_of_best(results: Results, runs: pd.DataFrame, task: Translation) -> pd.DataFrame:
+    """Return the best run of each seed and coupling in `runs`, with BLEU on the test pairs of `task` for its score.
+
+    `runs` is the table of `results`, which hold their nets. A run that diverged says nothing, and scores 0.
+    """
+    best = runs.loc[runs.groupby(["seed", "coupling"], sort=False)["score"].idxmax()]
+    histories = [results.histories[place] for place in best.index]
+    nets = [h.network for h in histories if h.network is not None and h.diverged_at is None]
+    said = iter(bleu(nets, task))
+    return best.assign(score=[next(said) if math.isnan(at) else 0.0 for at in best["diverged_at"]])
 
 
 def metric(scale: str) -> str:

@@ -84,8 +84,8 @@ def _said(coupling: str, part: pd.DataFrame, near: float) -> str:
 def best_scores(metrics: Mapping[str, pd.DataFrame]) -> Drawn:
     """Draw the best score of each coupling, a panel for each entry {label: runs}: the best cell of every seed.
 
-    Points are means over seeds with their 95% intervals, where there are two seeds or more; single seeds are faint. The
-    coupling with fewer cells to choose from has the smaller chance: `cells` in the data says how many there were.
+    Points are means over seeds with their 95% intervals, where there are two seeds or more; single seeds are faint. A
+    coupling with fewer cells to choose from has the smaller chance.
     """
     figure, axes = panels(len(metrics), width=4.6, height=3.2)
     rows = []
@@ -95,7 +95,7 @@ def best_scores(metrics: Mapping[str, pd.DataFrame]) -> Drawn:
             each = part.groupby("seed")["score"].max().tolist()
             found = _interval(each)
             rows.append(
-                {"metric": label, "coupling": coupling, "cells": len(cells(part)), "seeds": len(each)}
+                {"metric": label, "coupling": coupling, "seeds": len(each)}
                 | {"best": found.mean, "low": found.low, "high": found.high}
             )
             panel.plot(each, [-place] * len(each), "o", color=FAINT, markersize=4, alpha=0.5)
@@ -105,7 +105,7 @@ def best_scores(metrics: Mapping[str, pd.DataFrame]) -> Drawn:
         panel.set_yticks([-place for place in range(len(couplings))], couplings)
         panel.set_ylim(0.6 - len(couplings), 0.6)
         name(panel, f"Best {label}", label, "")
-    told = "; ".join(f"{r['metric']}, {r['coupling']}: {r['best']:.3f} of {r['cells']} cells" for r in rows)
+    told = "; ".join(f"{r['metric']}, {r['coupling']}: {r['best']:.3f}" for r in rows)
     return Drawn(figure, f"Best score of each coupling. {told}.", pd.DataFrame(rows))
 
 

@@ -38,6 +38,10 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 ABSOLUTE_PATH = re.compile(r"(?<![\w.,/:<~+})-])(?:/[\w.-]+){2,}|\b[A-Za-z]:\\+Users\b")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 KEPT_METADATA = {"tags", "jupyter"}
+TRANSLATES = "chapter08"
+"""The word in a notebook's code by which one that translates is known ..."""
+FOR_TRANSLATION = ("num2words", "sacrebleu", "portalocker", "colorama")
+"""... and what that needs on Colab beside wdlab: the last two are what Colab lacks of sacrebleu's own needs."""
 PYTHON = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {
@@ -83,10 +87,14 @@ def badges(root: Path, name: str) -> str:
     )
 
 
-def colab_cell(root: Path) -> NotebookNode:
-    """The first code cell: on Colab it installs wdlab at its tag and nothing that Colab brings itself."""
+def colab_cell(root: Path, more: Sequence[str] = ()) -> NotebookNode:
+    """The first code cell: on Colab it installs wdlab at its tag, `more`, and nothing that Colab brings itself.
+
+    Packages come at the version of requirements.txt, where it has one.
+    """
     about, pins = project(root), (root / "requirements.txt").read_text(encoding="utf-8").split()
-    mnist1d = next(pin for pin in pins if pin.startswith("mnist1d=="))
+    pinned = {pin.partition("==")[0]: pin for pin in pins}
+    needed = " ".join(pinned.get(name, name) for name in ("mnist1d", *more))
     return new_code_cell(
         f"""\
 # On Google Colab this installs the course's library; anywhere else it does nothing.
@@ -97,7 +105,7 @@ if "google.colab" in sys.modules:
 
     installed = {{d.version for d in distributions(name="wdlab")}}
     if installed != {{"{about["version"]}"}}:
-        %pip install --quiet --no-deps {mnist1d} git+{about["urls"]["Repository"]}@v{about["version"]}""",
+        %pip install --quiet --no-deps {needed} git+{about["urls"]["Repository"]}@v{about["version"]}""",
         metadata={"tags": ["colab"]},
     )
 
@@ -113,7 +121,8 @@ def generate(root: Path, source: Path, facts: Mapping[str, Any] | None = None, *
     facts = dict(facts or {})
     cells = read_cells(source)
     first_code = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
-    cells.insert(first_code, colab_cell(root))
+    translates = any(TRANSLATES in cell.source for cell in cells if cell.cell_type == "code")
+    cells.insert(first_code, colab_cell(root, FOR_TRANSLATION if translates else ()))
     cells = [c for c in cells if "exercise" not in tags(c)] if solved else [folded(c) for c in cells]
     identify(source.stem, cells)
     fill_in(cells, {"badges": badges(root, source.stem), "minutes": f"{facts.get('minutes', '?')} minutes"})

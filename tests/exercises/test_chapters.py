@@ -23,6 +23,7 @@ from wdlab.exercises import (
     chapter05,
     chapter06,
     chapter07,
+    chapter08,
 )
 from wdlab.exercises.chapter01 import (
     check_momentum_step,
@@ -61,6 +62,7 @@ from wdlab.exercises.chapter06 import (
     check_wrong_share,
 )
 from wdlab.exercises.chapter07 import check_adam_step, check_adaptive, check_parts, check_rest, check_two_moments
+from wdlab.exercises.chapter08 import check_good_share, check_greedy, check_new_lambda
 from wdlab.measures import Subject, fold, rescale_
 from wdlab.measures.sharpness import NOISES, hessian_traces, noise_sharpness
 from wdlab.models import MLP
@@ -104,6 +106,9 @@ FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_parts: chapter07.PARTS,
     check_adaptive: chapter07.ADAPTIVE,
     check_rest: chapter07.REST,
+    check_greedy: chapter08.GREEDY,
+    check_new_lambda: chapter08.NEW_LAMBDA,
+    check_good_share: chapter08.GOOD_SHARE,
 }
 CHECKERS = NUMBERS | FUNCTIONS
 EVERY = [pytest.param(checker, id=checker.__name__) for checker in CHECKERS]
@@ -121,7 +126,7 @@ def shown(report: Report) -> str:
 
 
 def test_no_exercise_is_missing_here() -> None:
-    chapters = (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07)
+    chapters = (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07, chapter08)
     assert {id(one) for one in CHECKERS.values()} == {id(one) for chapter in chapters for one in chapter.EXERCISES}
 
 
@@ -408,6 +413,53 @@ def predicted_by_torch(start, lr, G, momentum):
     return math.sqrt(math.hypot(start**2, 2**0.5 * (lr * G).norm() / (1 - momentum)))
 
 
+def greedy_as_a_list(table):
+    found, word = [], 1
+    while len(found) < len(table) and word != 2:
+        word = max(range(len(table)), key=lambda j: table[word, j])
+        found.append(word)
+    return found + [0] * (len(table) - len(found))
+
+
+def greedy_by_table(table):
+    best, word, words = table.argmax(1), torch.tensor(1), []
+    for _ in best:
+        word = torch.where((word == 2) | (word == 0), 0, best[word])
+        words.append(word)
+    return torch.stack(words)
+
+
+def greedy_by_numpy(table, word=1, left=None):
+    left = len(table) if left is None else left
+    if not left or word in (0, 2):
+        return np.zeros(left)
+    chosen = int(np.argmax(table.numpy()[word]))
+    return np.concatenate([[chosen], greedy_by_numpy(table, chosen, left - 1)])
+
+
+def share_by_torch(scores, near):
+    flat = scores.flatten(1)
+    best = flat[~flat.isnan()].max()
+    return torch.where(flat.isnan(), -1.0, flat).ge(best - near).double().mean(1)
+
+
+def lambda_by_branches(weight_decay, lr, new_lr, scaled_by_lr):
+    if not scaled_by_lr:
+        return weight_decay
+    return weight_decay * lr / new_lr
+
+
+def share_by_numpy(scores, near):
+    scores = scores.numpy()
+    good = scores >= np.nanmax(scores) - near
+    return good.mean(axis=(1, 2))
+
+
+def share_by_counting(scores, near):
+    best = max(x for x in scores.flatten().tolist() if not math.isnan(x))
+    return [sum(x >= best - near for x in one.flatten().tolist()) / one.numel() for one in scores]
+
+
 def adam_in_place(w, g, m, v, t, lr, weight_decay, a_m, a_v, a_adapt, a_post):
     d = weight_decay * w
     m.mul_(0.9).add_(0.1 * (g + a_m * d))
@@ -603,6 +655,18 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_predicted_norm, predicted_step_by_step),
     (check_predicted_norm, predicted_by_numpy),
     (check_predicted_norm, predicted_by_torch),
+    (check_greedy, greedy_as_a_list),
+    (check_greedy, greedy_by_table),
+    (check_greedy, greedy_by_numpy),
+    (check_new_lambda, lambda_by_branches),
+    (check_new_lambda, lambda *given: np.array(given[0] * (given[1] / given[2]) ** given[3])),
+    (
+        check_new_lambda,
+        lambda weight_decay, lr, new_lr, by_lr: torch.tensor(weight_decay) / (new_lr / lr if by_lr else 1),
+    ),
+    (check_good_share, share_by_torch),
+    (check_good_share, share_by_numpy),
+    (check_good_share, share_by_counting),
     (check_adam_step, adam_in_place),
     (check_adam_step, adam_by_numpy),
     (check_adam_step, adam_with_the_corrections_folded_in),

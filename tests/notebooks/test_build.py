@@ -181,6 +181,18 @@ def test_colab_installs_wdlab_once(
         assert call.endswith(f"github.com/wdlab/wdlab@v{ours}")
 
 
+def test_colab_installs_what_translation_needs_where_it_is_needed(tmp_path: Path, source: Path) -> None:
+    def installed() -> str:
+        return build.code_cells(build.generate(ROOT, source))[0].source
+
+    plain = installed()
+    source.write_text(source.read_text() + "\n# %%\nfrom wdlab.claims import chapter08\n", encoding="utf-8")
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
+    needed = [next((pin for pin in pins if pin.startswith(f"{name}==")), name) for name in build.FOR_TRANSLATION]
+    assert needed[0].startswith("num2words==") and needed[1].startswith("sacrebleu==")
+    assert installed() == plain.replace(" git+", f" {' '.join(needed)} git+")
+
+
 def test_colabs_cell_is_the_first_code_cell(tmp_path: Path, source: Path) -> None:
     for solved in (False, True):
         assert build.tags(build.code_cells(build.generate(tmp_path, source, solved=solved))[0]) == ["colab"]

@@ -11,6 +11,7 @@ from wdlab.lab.predict import Predictions
 from wdlab.lab.rescale import Rescale
 from wdlab.lab.split import SplitStep
 from wdlab.lab.trajectory import Trajectory
+from wdlab.lab.translator import Translator
 
 __all__ = [
     "CriticalPeriod",
@@ -23,6 +24,7 @@ __all__ = [
     "Rescale",
     "SplitStep",
     "Trajectory",
+    "Translator",
     "class_totals",
     "stored",
 ]

@@ -81,6 +81,11 @@ def test_decoupled_decay_is_scale_free_and_the_others_are_not(factor: float) -> 
     assert all(moved[name] > 0.01 for name in (*DIVIDED, "second_moment"))
 
 
+def test_a_second_adam_for_decay_does_not_know_lambda() -> None:
+    small, large = descend([("own_buffers", 0.01), ("own_buffers", 0.1)], SEEDS, steps=300).w
+    torch.testing.assert_close(small, large, rtol=1e-9, atol=1e-11)
+
+
 def test_a_seed_has_its_own_noise_and_the_setting_does_not_change_it() -> None:
     found = descend([("decoupled", 0.0), ("l2", 0.0)], SEEDS, steps=30).w
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0, 0], found[0, 1])

@@ -380,8 +380,8 @@ for name in COUPLINGS:
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# l2, first_moment and adaptive go together again. *own_buffers* is the odd one: its decay part is about as long as the
-# objective's from the start, though its λ is that of l2, and most of its norm is gone early. Ten times the λ would
+# l2, first_moment and adaptive go together again. *own_buffers* is the odd one: its decay part is of the length of the
+# objective's, and longer at first, though its λ is that of l2, and most of its norm is gone early. Ten times the λ would
 # draw the same line, for ŝ/√û does not know λ. *second_moment* has no decay part, so its line is missing in the middle; but
 # why does its norm jump at the start?
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from wdlab import Decay, Model, Optimizer, Run, Schedule, Training
-from wdlab.data.iwslt import LONGEST, iwslt14, lengths
+from wdlab.data.iwslt import LONGEST, _encode, _subwords, iwslt14, lengths
 from wdlab.models import Transformer, flatten
 from wdlab.models.transformer import END, PAD, START
 from wdlab.tasks import IWSLT, Iwslt, generator, iwslt
@@ -168,6 +168,18 @@ def test_tokens_that_no_training_source_holds_begin_at_zero_and_stay(tiny) -> No
     (history,) = training.histories()
     table = training.network(0)["embed_source"]
     assert history.diverged_at is None and (table[unread] == 0).all() and (table[sorted(read)] != 0).any(1).all()
+
+
+def test_real_byte_pairs_are_read_back_and_lose_what_they_do_not_know(tmp_path) -> None:
+    """Which is why references are the texts of the file."""
+    pytest.importorskip("tokenizers")
+    texts = [(row["translation"]["de"], row["translation"]["en"]) for row in rows(50, seed=50)]
+    subwords = _subwords(tmp_path / "subwords.json", texts, 80)
+    again = _subwords(tmp_path / "subwords.json", [], 80)
+    assert subwords.token_to_id("<pad>") == PAD and subwords.token_to_id("<end>") == END
+    assert [subwords.decode(source[:-1]) for source, _ in _encode(again, texts)] == [german for german, _ in texts]
+    ((_, lost),) = _encode(again, [("das", "the ŵ house")])
+    assert subwords.decode(lost[:-1]) != "the ŵ house"
 
 
 def test_without_the_files_it_says_what_to_do(tiny) -> None:

@@ -267,8 +267,8 @@ class Adam(_DecayOptimizer):
     """Adam whose weight decay has a timing, coupling, scaling and mask: Adam, AdamW and what lies between.
 
     With d = lambda w, times the multipliers of timing and scaling:
-    m <- EMA(g + a_m d),  v <- EMA((g + a_v d)^2),  s <- EMA(d),  u <- EMA(d^2),
-    w <- w - lr (m^ / (sqrt v^ + eps) + a_own s^ / (sqrt u^ + eps) + a_adapt d / (sqrt v^ + eps) + a_post d).
+    m <- EMA(g + a_m d),  v <- EMA((g + a_v d)^2),  s <- EMA(a_own d),  u <- EMA((a_own d)^2),
+    w <- w - lr (m^ / (sqrt v^ + eps) + s^ / (sqrt u^ + eps) + a_adapt d / (sqrt v^ + eps) + a_post d).
     coupling="l2" is torch.optim.Adam and "decoupled" is torch.optim.AdamW.
 
     `betas` are in [0, 1). `eps` is at least 0, above 0 for coupling "own_buffers", where a weight of zero

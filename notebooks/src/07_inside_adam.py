@@ -29,7 +29,7 @@
 # * predict where a weight comes to rest under l2 and under decoupled decay from the size of its gradients;
 # * tell three things apart that are often told as one: mixing in the buffers, division by √v, and scale-freeness.
 #
-# **Before this:** [01 · What weight decay is](01_what_weight_decay_is.ipynb), where Adam first parts l2 from decay;
+# **Before this:** [01 · What weight decay is](01_what_weight_decay_is.ipynb), where l2 and decay first differ under Adam;
 # [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb) for the network.
 #
 # **Whose finding.** Bjorck, Weinberger and Gomes (2021) report for tasks trained with Adam-like optimizers that the main
@@ -63,8 +63,9 @@ device = "auto"
 # %% [markdown]
 # ## Commit to a guess
 #
-# Four weights start at 0. The loss of each is least at 1. They differ in one thing: the whole gradient, signal and noise, is
-# multiplied by 1, 0.1, 0.01 or 0.001. Adam trains them with λ = 0.01. Commit before you run on.
+# Four weights start at 0. The loss of each is least at 1. They differ in one thing, and hear the same noise: the whole
+# gradient, signal and noise, is multiplied by 1, 0.1, 0.01 or 0.001. Adam trains them with λ = 0.01. Commit before you run
+# on.
 
 # %%
 predictions = Predictions()
@@ -82,7 +83,8 @@ predictions.ask(
 CHANGED = ["at most 1%", "1% to 10%", "more than 10%"]
 predictions.ask(
     "factor",
-    "A network is trained by AdamW on 1,000 times the loss, nothing else changed. How many test answers change?",
+    "A network is trained by AdamW, with ε nearly 0, on 1,000 times the loss, nothing else changed. "
+    "How many test answers change?",
     CHANGED,
 )
 
@@ -93,13 +95,14 @@ predictions.ask(
 # it enters at each:
 #
 # $$m \leftarrow \mathrm{EMA}(g + a_m d) \qquad v \leftarrow \mathrm{EMA}\big((g + a_v d)^2\big)
-# \qquad s \leftarrow \mathrm{EMA}(d) \qquad u \leftarrow \mathrm{EMA}(d^2)$$
+# \qquad s \leftarrow \mathrm{EMA}(a_{own} d) \qquad u \leftarrow \mathrm{EMA}\big((a_{own} d)^2\big)$$
 #
-# $$w \leftarrow w - \mathrm{lr}\left(\frac{\hat m}{\sqrt{\hat v} + \epsilon} + a_{own} \frac{\hat s}{\sqrt{\hat u} +
+# $$w \leftarrow w - \mathrm{lr}\left(\frac{\hat m}{\sqrt{\hat v} + \epsilon} + \frac{\hat s}{\sqrt{\hat u} +
 # \epsilon} + a_{adapt} \frac{d}{\sqrt{\hat v} + \epsilon} + a_{post}\, d\right)$$
 #
-# EMA is an exponential moving average; the hat is Adam's bias correction, division by 1 − βᵗ. Here it is as a loop over the
-# four weights (without the rarely seen s and u), with the gradient in the line above the rule.
+# EMA is an exponential moving average; the hat is Adam's bias correction, division by 1 − βᵗ; ε is a small number against
+# division by 0. Here it is as a loop over the four weights (without the rarely seen s and u, and without ε), with the gradient
+# in the line above the rule.
 
 # %%
 sizes = torch.tensor(SCALES, dtype=torch.float64)
@@ -125,9 +128,9 @@ by_hand = {"l2": adam_by_hand(a_m=1, a_v=1), "decoupled": adam_by_hand(a_post=1)
 paths({name: {f"{size:g}": path[:, i] for i, size in enumerate(SCALES)} for name, path in by_hand.items()})
 
 # %% [markdown]
-# The lines are named by the size of the gradient. Under decoupled decay all four weights take the same path, and you see one
-# line. Under l2 the loudest takes it too, and the quieter a weight, the nearer to 0 it stays. Nothing in the loss says so: all
-# have their minimum at 1.
+# The lines are named by the size of the gradient. Under decoupled decay all four weights take the same path, as their noise
+# is the same, and you see one line. Under l2 the loudest takes it too, and the quieter a weight, the nearer to 0 it stays.
+# Nothing in the loss says so: all have their minimum at 1.
 #
 # ## The same through the library
 #
@@ -136,8 +139,8 @@ paths({name: {f"{size:g}": path[:, i] for i, size in enumerate(SCALES)} for name
 
 # %%
 rows = ["| coupling | a_m | a_v | a_own | a_adapt | a_post | says |", "|---|---|---|---|---|---|---|"]
-for name, found in COUPLINGS.items():
-    rows.append(f"| {name} | {' | '.join(f'{number:g}' for number in found.numbers)} | {found.says} |")
+for name, coupling in COUPLINGS.items():
+    rows.append(f"| {name} | {' | '.join(f'{number:g}' for number in coupling.numbers)} | {coupling.says} |")
 display(Markdown("\n".join(rows)))
 
 # %%
@@ -167,21 +170,24 @@ display(Markdown(f"Largest gap between your loop and the library after {steps:,}
 
 # %%
 few = tuple(range(seed_offset, seed_offset + CLAIMS["l2-drowns-small-gradients"].levels[scale].seeds))
-found = descend([(name, LAMBDA) for name in COUPLINGS], few)
+descents = descend([(name, LAMBDA) for name in COUPLINGS], few)
 closed = {name: [rest(name, size, LAMBDA) for size in SCALES] for name in COUPLINGS if name != "own_buffers"}
-drowning(dict(zip(COUPLINGS, found.end, strict=True)), SCALES, closed)
+display(Markdown(f"Means over {len(few)} seeds, with their 95% intervals."))
+drowning(dict(zip(COUPLINGS, descents.end, strict=True)), SCALES, closed)
 
 # %% [markdown]
-# Three couplings fall together, l2, first_moment and adaptive, on the line that was computed for them. Keeping λw out of one
-# moment, or out of both, changes nothing about where a weight rests; keeping it out of the division changes everything.
+# Three couplings fall together, l2, first_moment and adaptive, on the line that was computed for them, as far as so few seeds
+# can tell. (Where points lie on one side of it, they do so together: the noise of a seed is the same for all couplings.)
+# Keeping λw out of one moment, or out of both, changes nothing about where a weight rests; keeping it out of the division
+# changes everything.
 # *second_moment* shows another harm: nothing pulls its quiet weight to 0, but with λw in v its steps are so short that it has
 # not arrived.
 #
 # **Is that wrong of l2?** Not by its own lights. Loss and penalty together are s h (w − 1)²/2 + λw²/2, and h / (h + λ/s) is
 # where their sum is least; plain SGD would rest there too. The three minimize what they were asked to, and a weight with
-# little say in the loss gets more of the penalty. Adam makes up for small gradients everywhere but there. Decoupled decay
-# rests at no minimum of loss + λ/2 ‖w‖²; it is as if each weight had a penalty of its own, λs (notebook 01). "Drowned" is a
-# judgement: it supposes that one wanted all weights to learn, and to be shrunk, alike.
+# little say in the loss gets more of the penalty. Adam makes up for small gradients everywhere but there. Decoupled decay in
+# general rests at no minimum of loss + λ/2 ‖w‖²; it is as if each weight had a penalty of its own, λs (notebook 01).
+# "Drowned" is a judgement: it supposes that one wanted all weights to learn, and to be shrunk, alike.
 #
 # What does that mean for tuning? Ask for the λ that leaves a weight at 0.9 of its minimum.
 
@@ -197,7 +203,7 @@ display(Markdown("\n".join([*head, *rows])))
 # ## Turn it yourself
 #
 # The rule is shown with the terms in which d takes part in bold. On the left is w, with broken lines where the four weights
-# should rest; the other panels are the lengths of the two parts of a step, in units of lr. Try: *equal* gradients; *adaptive*
+# should rest; the other panels are the lengths of the two parts of a step, in units of lr. Try: gradients *all 1*; *adaptive*
 # with a large λ, and *l2* with the same; *l2* and *adaptive* from *the minimum*, where λw is largest.
 
 # %%
@@ -207,15 +213,15 @@ SplitStep()
 # ## The step in two parts
 #
 # How can a step be split when both parts went through the same buffers? A moving average is linear: EMA(g + d) = EMA(g) +
-# EMA(d). So one more buffer, which keeps EMA(g), tells the two shares of m apart; both are divided by the v they share. Every
-# step is then exactly
+# EMA(d). So one more buffer, which keeps EMA(g), tells the two shares of m apart; both are divided by the v they share.
+# (*own_buffers*' second Adam has a v of its own.) Every step is then exactly
 #
 # $$w_{t+1} - w_t = \text{part of the objective} + \text{part of decay}.$$
 #
 # Where decay enters v it changes the length of *both* parts; that is counted in neither.
 
 # %%
-gaps = (found.w.diff(dim=-1) - found.objective - found.decay).abs().amax((1, 2, 3))
+gaps = (descents.w.diff(dim=-1) - descents.objective - descents.decay).abs().amax((1, 2, 3))
 told = ", ".join(f"{name} {gap:.0e}" for name, gap in zip(COUPLINGS, gaps.tolist(), strict=True))
 display(Markdown(f"Largest |step − sum of its parts|, of steps of about {LR:g}: {told}."))
 
@@ -242,7 +248,8 @@ split_step(unmixed, SCALES, LR, "adaptive, from the minimum", closed["adaptive"]
 # ## The measurement
 #
 # Each claim was fixed before its result was seen. It is *supported* when the whole 95% interval over paired seeds lies beyond
-# the smallest effect of interest. The control of the first two is gradients of equal size, where nothing may show.
+# the smallest effect of interest. The control of the first two is gradients of size 1 in every coordinate, where the division
+# does nothing.
 
 
 # %%
@@ -256,6 +263,10 @@ l2
 # %%
 adaptive = check("adaptive-drowns-them-too")
 adaptive
+
+# %% [markdown]
+# Equal λ shows that they differ, not which is better, for λ has not the same unit in them: a thousandth of this λ under l2
+# leaves the quietest weight where decoupled decay leaves it, and all others as good as undecayed.
 
 # %%
 ends = chapter07.ends(few)
@@ -277,10 +288,10 @@ shortened
 # %% [markdown]
 # ### Where this differs from a naive reading
 #
-# "The problem is mixing in the buffers; adaptivity is not the problem" could be read as: take decay out of the buffers, leave
-# the division, and small gradients are safe. On this quadratic they are not, as the second claim says: *adaptive* ends where l2
-# ends. What cures the resting point is that decoupled decay does not pass through the division. What un-mixing cures is the
-# third claim's effect, a transient. And of the two buffers it is v that matters there, not the first moment:
+# That mixing is the problem and adaptivity is not could be read as: take decay out of the buffers, leave the division, and
+# small gradients are safe. On this quadratic, at the seeds of this page, they are not, as the second claim says: *adaptive*
+# ends where l2 ends. What cures the resting point is that decoupled decay does not pass through the division. What un-mixing
+# cures is the third claim's effect, a transient. And of the two buffers it is v that matters there, not the first moment:
 
 # %%
 here = Setting(scale, few, device)
@@ -292,8 +303,9 @@ head = "| coupling | the objective's part is shorter than under decoupled decay 
 display(Markdown("\n".join([head, "|---|---|---|", *rows])))
 
 # %% [markdown]
-# (A negative number is a part that is longer: as w falls the gradient grows.) Mixing in m alone delays decay by about
-# 1/(1 − β₁) steps, and does not shorten anything.
+# (A negative number is a part that is longer. Once w has fallen, h(w − 1) is added to the noise; that is worth some percent,
+# and varies more than that from seed to seed.) Mixing in m alone delays decay by about β₁/(1 − β₁) steps, the mean age of what
+# an average holds, and does not shorten anything.
 #
 # That is no refutation. What the paper reports is about training and tuning translation models and game players, not about
 # where a quadratic rests, and we could read its abstract and the start of its introduction only. But it says where to look:
@@ -308,7 +320,7 @@ display(Markdown("\n".join([head, "|---|---|---|", *rows])))
 # nearly 0.)
 
 # %%
-names = [name for name in COUPLINGS if name != "own_buffers"]
+names = list(COUPLINGS)
 once, louder = (descend([(name, LAMBDA) for name in names], few[:2], factor=factor) for factor in (1.0, 1000.0))
 moved = (once.w - louder.w).abs().amax((1, 2, 3))
 rows = [f"| {name} | {gap:.1g} |" for name, gap in zip(names, moved.tolist(), strict=True)]
@@ -326,11 +338,14 @@ paths(
 )
 
 # %% [markdown]
-# Decoupled decay stays on its path to rounding. The others move, because in λw/√v only the denominator has grown. Of course
-# they could be brought back: give λ a thousand times its value. That is the trouble, not the cure: the λ that is right depends
-# on the unit of the loss, and where weights have gradients of different sizes, on the weight.
+# Two couplings stay on their paths to rounding: *decoupled*, whose decay never meets the gradient's unit, and *own_buffers*,
+# whose decay is divided by its own size and so forgets λ as well. Scale-freeness alone is thus no merit: in the figure of the
+# resting points *own_buffers* ends at 0 whatever the gradients. In the others only the denominator of λw/√v has grown. Of
+# course they could be brought back: give λ a thousand times its value. That is the trouble, not the cure: the λ that is right
+# depends on the unit of the loss, and where weights have gradients of different sizes, on the weight.
 #
-# The same on a network: a BatchNorm MLP on MNIST-1D, trained twice, once on 1,000 times the loss.
+# The same on a network: a BatchNorm MLP on MNIST-1D, trained twice, once on 1,000 times the loss (in double precision and
+# with ε nearly 0; with torch's ε of 1e-8 some answers may change, for some gradients are as small).
 
 # %%
 free = check("decoupled-is-scale-free")
@@ -354,10 +369,21 @@ runs = chapter07.split_runs(scale, range(seed_offset, seed_offset + (2 if scale 
 parted = sweep(runs, device=device)
 curves(parted, ("objective_step", "decay_step", "weight_norm"), lambda run: run.decay.coupling)
 
+# %%
+by_run = parted.curves.groupby(["coupling", "run"], sort=False)[["decay_step", "objective_step"]]
+rows = ["| coupling | decay's part over the objective's: first reading | last |", "|---|---|---|"]
+first_and_last = [
+    (reading.decay_step / reading.objective_step).groupby("coupling") for reading in (by_run.first(), by_run.last())
+]
+for name in COUPLINGS:
+    rows.append(f"| {name} | {' | '.join(f'{ratio.mean()[name]:.2g}' for ratio in first_and_last)} |")
+display(Markdown("\n".join(rows)))
+
 # %% [markdown]
-# l2, first_moment and adaptive go together again. *own_buffers* has forgotten λ: its decay part is nearly as long as the
-# objective's, and most of its norm is gone early. *second_moment* has no decay part, so its line is missing in the
-# middle; but why does its norm jump at the start?
+# l2, first_moment and adaptive go together again. *own_buffers* is the odd one: its decay part is of the length of the
+# objective's, and longer at first, though its λ is that of l2, and most of its norm is gone early. Ten times the λ would
+# draw the same line, for ŝ/√û does not know λ. *second_moment* has no decay part, so its line is missing in the middle; but
+# why does its norm jump at the start?
 
 # %%
 first = {}
@@ -367,7 +393,7 @@ for name in ("l2", "second_moment"):
     training.advance(1)
     first[name] = ((training.weights - before).abs().amax(1) / chapter07.LR).tolist()
 head = ["| coupling | longest first step of a weight, in units of lr, by seed |", "|---|---|"]
-rows = [f"| {name} | {', '.join(f'{longest:.3g}' for longest in found)} |" for name, found in first.items()]
+rows = [f"| {name} | {', '.join(f'{longest:.3g}' for longest in by_seed)} |" for name, by_seed in first.items()]
 display(Markdown("\n".join([*head, *rows])))
 
 # %% [markdown]
@@ -375,7 +401,7 @@ display(Markdown("\n".join([*head, *rows])))
 # g / |g + λw|, and where the two happen to cancel, a weight is thrown far away. Decay in v does not only make steps shorter.
 #
 # Lengths do not say *which* weights are decayed. So sort the weights by √v, and ask what share of itself a weight loses to
-# decay in one step, in the quietest tenth and in the loudest.
+# decay in one step, in the quietest tenth and in the loudest. The control takes two tenths at random.
 
 # %%
 quiet = check("quiet-weights-decay-faster")
@@ -383,14 +409,31 @@ quiet
 
 # %%
 look = {name: chapter07.trained(seed_offset, name) for name in ("l2", "adaptive", "decoupled")}
-rows = ["| coupling | √v, loudest tenth over quietest | share lost per step, quietest over loudest |", "|---|---|---|"]
+alone = look["decoupled"].size  # this v hears the loss alone, so that decay cannot sort its own weights
+rows = [
+    "| coupling | √v, loudest tenth over quietest | share lost per step, quietest over loudest | sorted by decoupled's √v |",
+    "|---|---|---|---|",
+]
 for name, net in look.items():
-    size, tenth = net.size.sort().values, len(net.size) // 10
-    ratio = (size[-tenth:].mean() / size[:tenth].mean()).item()
-    rows.append(f"| {name} | {ratio:.1f} | {2 ** chapter07.quiet_over_loud(net):.1f} |")
+    quietest, loudest = (net.size[tenth].mean().item() for tenth in chapter07.tenths(net.size))
+    shares = " | ".join(f"{2 ** chapter07.quiet_over_loud(net, size):.1f}" for size in (net.size, alone))
+    rows.append(f"| {name} | {loudest / quietest:.1f} | {shares} |")
 display(Markdown("\n".join(rows)))
 
+# %%
+layers = look["decoupled"].layer
+rows = ["| tenth, by decoupled's √v | first layer | second | last |", "|---|---|---|---|"]
+for label, tenth in zip(("quietest", "loudest"), chapter07.tenths(alone), strict=True):
+    counts = torch.bincount(layers[tenth], minlength=3).tolist()
+    rows.append(f"| {label} | {' | '.join(map(str, counts))} |")
+display(Markdown("\n".join([*rows, f"| all | {' | '.join(map(str, torch.bincount(layers).tolist()))} |"])))
+
 # %% [markdown]
+# Decoupled decay takes the same share of every weight, so its 1.0 is an identity; it shows that the measure is right, and no
+# more. Under l2 v hears λw too, but sorted by the √v of another net, which heard the loss alone, the weights differ as much.
+# And which weights are quiet? Mostly whole layers: the second has most of the quietest, the last hardly any. So what looks like a
+# matter of single weights is here largely one of layers.
+#
 # Gradients of this small network differ by a factor of a few, not of a thousand, and so does the decay that its weights feel.
 # Zhuang and co-authors report that AdamW's advantage over l2 goes along with gradients of many sizes, which they find mostly
 # in deep networks without BatchNorm. Other candidates are weights that are seldom used, such as the embedding of a rare word.
@@ -404,7 +447,8 @@ display(Markdown("\n".join(["| coupling | test accuracy, at the λ above |", "|-
 
 # %% [markdown]
 # Do not read that table as a ranking of couplings: each has one λ, and none was tuned. It is here so that nobody concludes
-# from the pictures that l2 must do badly on a BatchNorm network. Whether it does is a question of tuning, not of this notebook.
+# from the pictures that l2 must do badly on a BatchNorm network. Whether it does is a question of tuning, not of this
+# notebook.
 #
 # ### All verdicts
 #
@@ -506,14 +550,15 @@ if report:
 # ### 3. The step in two parts
 # difficulty 3 of 5 · importance 5 of 5 · 10 minutes
 #
-# Now v sees the loss alone, and decay has a momentum p of its own. After a step of *first_moment* the buffers hold m, the mean
-# of g + d, p, the mean of d, and v, the mean of g². Return the two parts of the step, w after minus w before: that of the
-# objective, and that of decay.
+# Now the other way round. *first_moment* keeps one m, the mean of g + d, over a v of the loss alone, the mean of g². We keep
+# one buffer more beside it, p, the mean of d. From m, p and v after a step (as stored, not yet divided by 1 − βᵗ) return the
+# two parts of that step, each as w after minus w before: that of the objective, and that of decay. Then show that a momentum
+# of its own for decay, over this v, would move w exactly as *first_moment* does.
 #
 # <details><summary>A hint</summary>EMA(g) is not kept. What is it, in terms of m and p?</details>
-# <details><summary>Why the two together are first_moment</summary>The parts add up to −lr · m̂/(√v̂ + ε), for p cancels. So "a
-# momentum of its own for the penalty, over a v of the loss alone" moves w exactly as "mixed in the first moment" does. A
-# buffer of its own is a change only where it has a denominator of its own.</details>
+# <details><summary>The proof</summary>A momentum for the loss alone is m − p, and decay's own is p. The two parts add up to
+# −lr · m̂/(√v̂ + ε), for p cancels, and that is the step of first_moment. A buffer of its own is a change only where it has a
+# denominator of its own.</details>
 
 
 # %% tags=["exercise"]
@@ -597,8 +642,9 @@ exercises.check_rest(resting)
 # %% [markdown]
 # ## What would change our mind
 #
-# * **The controls.** Had anything shown with gradients of equal size, it would not be their inequality that does it. Had
-#   *adaptive* shortened the objective's part, mixing would not be what shortens it.
+# * **The controls.** Had l2 fallen short where √v is 1, it would not be the division that does it. (Four equal gradients of
+#   0.001 would be drowned too; there a λ a thousand times smaller mends it. Where they are unequal no λ does.) Had *adaptive*
+#   shortened the objective's part, mixing would not be what shortens it.
 # * **A coupling off its line.** The closed forms came first. A coupling that rests elsewhere would mean that something other
 #   than the division is at work. They hold for noise that is larger than the signal. Where gradients have little noise, √v
 #   follows the signal itself and decoupled decay's formula changes (notebook 01 has that one).
@@ -616,10 +662,11 @@ exercises.check_rest(resting)
 predictions.score()
 
 # %% [markdown]
-# **In three sentences.** Where λw passes through Adam's division by √v, as in l2 and also when it is kept out of the moments,
-# a weight is decayed the more, the smaller its gradients are, as loss + penalty asks for; around the division all are decayed
-# alike, and the unit of the loss is forgotten. Mixing in v does one more thing, which passes: while λw is larger than the gradient it
-# shortens the objective's own step. Each step can be split into the two parts exactly, because a moving average is linear.
+# **In three sentences.** Where λw passes through Adam's division by √v, as in l2 and also when it is kept out of the
+# moments, a weight is decayed the more, the smaller its gradients are, as loss + penalty asks for; around the division, as
+# decoupled decay goes, all are decayed alike, and the unit of the loss is forgotten. Mixing in v does one more thing, which
+# passes: while λw is larger than the gradient it shortens the objective's own step. Each step can be split into the two
+# parts exactly, because a moving average is linear.
 #
 # **Next:** back to [01 · What weight decay is](01_what_weight_decay_is.ipynb), where Adam's resting points were drawn in two
 # weights, or to [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb) for the norm at which AdamW

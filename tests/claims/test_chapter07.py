@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from wdlab.claims import CLAIMS, Setting, chapter07
 from wdlab.claims.chapter07 import answered_differently, changed_by_factor, ends, quiet_over_loud, split_runs, trained
 from wdlab.decay import COUPLINGS
 from wdlab.tasks import TASKS, Batches
-from wdlab.tasks.unequal import EQUAL, SCALES
+from wdlab.tasks.unequal import ONES, SCALES
 
 SEEDS = (10_000, 10_001)
 SETTING = Setting("ci", SEEDS, "cpu")
@@ -57,7 +58,7 @@ def test_seeds_are_measured_one_by_one(claim: claims.Claim) -> None:
 
 
 def test_ends_are_those_of_one_noise() -> None:
-    found = ends(SEEDS, EQUAL)
+    found = ends(SEEDS, ONES)
     assert set(found) == {"l2", "adaptive", "decoupled"} and found["l2"].shape == (2, 4)
     torch.testing.assert_close(found["l2"], found["decoupled"], rtol=0, atol=0.02)
     assert (ends(SEEDS, SCALES)["decoupled"] - ends(SEEDS, SCALES)["l2"])[:, 0].abs().max() < 0.02
@@ -104,10 +105,17 @@ def test_quiet_and_loud_weights_are_told_apart_by_the_size_of_their_gradients() 
     divided = found.parts._replace(decay=-found.w / found.size)
     order, tenth = found.size.argsort(), len(found.size) // 10
     bounds = found.size[order[-tenth]] / found.size[order[tenth]]
-    made = quiet_over_loud(chapter07.Trained(found.net, found.w, found.size, divided))
-    assert made > math.log2(bounds)
-    nothing = chapter07.Trained(found.net, found.w, found.size, divided._replace(decay=0 * found.w))
-    assert math.isnan(quiet_over_loud(nothing))
+    assert quiet_over_loud(replace(found, parts=divided)) > math.log2(bounds)
+    assert math.isnan(quiet_over_loud(replace(found, parts=divided._replace(decay=0 * found.w))))
+
+
+def test_what_sorts_the_weights_may_be_anothers_gradients() -> None:
+    found, other = trained(SEEDS[0], "l2"), trained(SEEDS[0], "decoupled")
+    quiet, loud = chapter07.tenths(other.size)
+    assert len(quiet) == len(loud) == len(found.w) // 10 and other.size[quiet].max() < other.size[loud].min()
+    assert quiet_over_loud(found, -other.size) == pytest.approx(-quiet_over_loud(found, other.size))
+    counts = torch.bincount(found.layer).tolist()
+    assert counts == [p.numel() for p in found.net.parameters() if p.ndim > 1]
 
 
 @pytest.mark.parametrize("scale", claims.SCALES)

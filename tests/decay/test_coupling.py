@@ -33,19 +33,19 @@ def gradient(w: float, step: int) -> float:
     return math.sin(3 * step) + 0.4 * w
 
 
-def plain_adam(name: str, steps: int = STEPS) -> list[float]:
-    a_m, a_v, a_own, a_adapt, a_post = COUPLINGS[name].numbers
+def plain_adam(numbers: tuple[float, ...], steps: int = STEPS) -> list[float]:
+    a_m, a_v, a_own, a_adapt, a_post = numbers
     w, m, v, s, u, (b1, b2), path = 1.5, 0.0, 0.0, 0.0, 0.0, BETAS, []
     for t in range(1, steps + 1):
         g, d = gradient(w, t), LAMBDA * w
         m = b1 * m + (1 - b1) * (g + a_m * d)
         v = b2 * v + (1 - b2) * (g + a_v * d) ** 2
-        s = b1 * s + (1 - b1) * d
-        u = b2 * u + (1 - b2) * d**2
+        s = b1 * s + (1 - b1) * a_own * d
+        u = b2 * u + (1 - b2) * (a_own * d) ** 2
         c1, c2 = 1 - b1**t, 1 - b2**t
         root = math.sqrt(v / c2) + EPS
         own = (s / c1) / (math.sqrt(u / c2) + EPS)
-        w -= LR * (m / c1 / root + a_own * own + a_adapt * d / root + a_post * d)
+        w -= LR * (m / c1 / root + own + a_adapt * d / root + a_post * d)
         path.append(w)
     return path
 
@@ -71,10 +71,10 @@ def walk(w: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield t, torch.tensor(gradient(w.item(), t), dtype=torch.float64)
 
 
-def ours_adam(name: str) -> list[float]:
+def ours_adam(numbers: tuple[float, ...]) -> list[float]:
     w, path = weight(), []
-    rate = rates(COUPLINGS[name].numbers, LAMBDA)
-    own = (torch.zeros_like(w), torch.zeros_like(w)) if COUPLINGS[name].a_own else (None, None)
+    rate = rates(numbers, LAMBDA)
+    own = (torch.zeros_like(w), torch.zeros_like(w)) if numbers[2] else (None, None)
     buffers = AdamBuffers(torch.zeros_like(w), torch.zeros_like(w), *own)
     for t, g in walk(w):
         second_moment_(buffers, w, g, rate, BETAS[1])
@@ -94,7 +94,14 @@ def ours_sgd(name: str, momentum: float, nesterov: bool) -> list[float]:
 
 @pytest.mark.parametrize("name", COUPLINGS)
 def test_adam_follows_its_formula(name: str) -> None:
-    assert ours_adam(name) == pytest.approx(plain_adam(name), rel=1e-11, abs=1e-13)
+    numbers = COUPLINGS[name].numbers
+    assert ours_adam(numbers) == pytest.approx(plain_adam(numbers), rel=1e-11, abs=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_formula_holds_for_any_five_numbers(seed: int) -> None:
+    numbers = tuple(torch.rand(5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist())
+    assert ours_adam(numbers) == pytest.approx(plain_adam(numbers), rel=1e-11, abs=1e-13)
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (MOMENTUM, False), (MOMENTUM, True)])
@@ -105,7 +112,7 @@ def test_sgd_follows_its_formula(name: str, momentum: float, nesterov: bool) -> 
 
 
 def test_every_coupling_of_adam_goes_its_own_way() -> None:
-    ends = [ours_adam(name)[-1] for name in COUPLINGS]
+    ends = [ours_adam(COUPLINGS[name].numbers)[-1] for name in COUPLINGS]
     assert min(abs(a - b) for i, a in enumerate(ends) for b in ends[:i]) > 1e-3
 
 
@@ -121,7 +128,7 @@ def test_two_first_moments_over_a_shared_v_are_one(in_v: float, name: str) -> No
         adam_(w, g, loss, Rates(), LR, BETAS, EPS, t)
         adam_(w, d, penalty, Rates(), LR, BETAS, EPS, t)
         path.append(w.item())
-    assert path == pytest.approx(ours_adam(name), rel=1e-11, abs=1e-13)
+    assert path == pytest.approx(ours_adam(COUPLINGS[name].numbers), rel=1e-11, abs=1e-13)
 
 
 # The step in two parts
@@ -135,11 +142,11 @@ def plain_adam_parts(name: str) -> list[tuple[float, float]]:
         g, d = gradient(w, t), LAMBDA * w
         m, p = b1 * m + (1 - b1) * g, b1 * p + (1 - b1) * a_m * d
         v = b2 * v + (1 - b2) * (g + a_v * d) ** 2
-        s, u = b1 * s + (1 - b1) * d, b2 * u + (1 - b2) * d**2
+        s, u = b1 * s + (1 - b1) * a_own * d, b2 * u + (1 - b2) * (a_own * d) ** 2
         c1, c2 = 1 - b1**t, 1 - b2**t
         root = math.sqrt(v / c2) + EPS
         own = (s / c1) / (math.sqrt(u / c2) + EPS)
-        found.append((-LR * m / c1 / root, -LR * ((p / c1 + a_adapt * d) / root + a_own * own + a_post * d)))
+        found.append((-LR * m / c1 / root, -LR * ((p / c1 + a_adapt * d) / root + own + a_post * d)))
         w += sum(found[-1])
     return found
 

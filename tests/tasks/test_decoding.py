@@ -21,7 +21,6 @@ def make() -> tuple[Transformer, torch.Tensor]:
         model.embed_target *= 2
         model.shift_output += 1.0
         model.embed_target[:, END] += 0.45
-        model.embed_target[:, [PAD, START]] = -5.0  # as in a trained net, nothing says these
     return model, torch.tensor([[[3, 4, END, PAD], [5, END, PAD, PAD], [6, 6, 3, END]]]).expand(MEMBERS, -1, -1)
 
 
@@ -60,6 +59,17 @@ def test_one_beam_is_greedy() -> None:
     model, source = make()
     wide, plain = beam_search(model, source, 8, beams=1), greedy(model, source, 8)
     assert torch.equal(wide, plain) and model.training
+
+
+@pytest.mark.parametrize("beams", [None, 1, 4])
+def test_an_untrained_net_says_no_mark_either(beams: int | None) -> None:
+    """The last word read is the likeliest next one where the output layer is the embedding: START, at first."""
+    model = Transformer(MEMBERS, WORDS, 64, 1).double()
+    model.initialize([generator(seed, "init") for seed in range(MEMBERS)])
+    source = make()[1]
+    found = greedy(model, source, 6) if beams is None else beam_search(model, source, 6, beams)
+    assert (model(source, source.clamp(max=5))[:, :, 0].argmax(-1) == START).any()
+    assert not (found == START).any() and not (found[..., 0] == PAD).any()
 
 
 def test_more_beams_never_find_less() -> None:

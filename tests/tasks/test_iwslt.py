@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from wdlab import Decay, Model, Optimizer, Run, Schedule, Training
-from wdlab.data.iwslt import LONGEST, iwslt14, lengths
+from wdlab.data.iwslt import LONGEST, _encode, _subwords, iwslt14, lengths
 from wdlab.models import Transformer, flatten
 from wdlab.models.transformer import END, PAD, START
 from wdlab.tasks import IWSLT, Iwslt, generator, iwslt
@@ -145,12 +145,41 @@ def test_subwords_are_learned_once_and_kept(tiny) -> None:
     assert kept.read_bytes() == learned and torch.equal(first.pairs.inputs, again.pairs.inputs)
 
 
-def test_long_training_pairs_are_left_out_and_long_test_sentences_cut(tiny) -> None:
+def test_long_sentences_are_cut_and_end_there_and_references_stay_whole(tiny) -> None:
     long = {"translation": {"de": " ".join(["hund"] * (LONGEST + 5)), "en": "dog"}}
     write(tiny / "train.parquet", [*rows(50, seed=50), long])
     write(tiny / "test.parquet", [long, *rows(8, seed=8)])
     corpus = iwslt14(vocabulary=80)
-    assert len(corpus.pairs) == 50 + 9 and corpus.pairs.inputs.shape[1] == LONGEST
+    assert len(corpus.pairs) == 51 + 9 and corpus.pairs.inputs.shape[1] == LONGEST
+    for cut in (corpus.pairs.inputs[0], corpus.pairs.inputs[-1]):
+        assert cut[-1] == END and (cut == END).sum() == 1 and PAD not in cut
+    told = [row["translation"]["en"] for row in [long, *rows(8, seed=8)]]
+    assert corpus.references == tuple(told)
+
+
+def test_tokens_that_no_training_source_holds_begin_at_zero_and_stay(tiny) -> None:
+    """English words among them: adaptive decay divides by the root of what they never hear."""
+    run = replace(RUN, optimizer=replace(RUN.optimizer, lr=0.003), decay=Decay(1e-3, coupling="adaptive"), steps=40)
+    training = Training([run], "cpu", threads=1)
+    read = set(TINY.arrays().inputs[TINY.test_size :].flatten().tolist()) - {PAD}
+    unread = [token for token in range(TINY.corpus().words) if token not in read]
+    assert START in unread and len(unread) > 5
+    training.advance()
+    (history,) = training.histories()
+    table = training.network(0)["embed_source"]
+    assert history.diverged_at is None and (table[unread] == 0).all() and (table[sorted(read)] != 0).any(1).all()
+
+
+def test_real_byte_pairs_are_read_back_and_lose_what_they_do_not_know(tmp_path) -> None:
+    """Which is why references are the texts of the file."""
+    pytest.importorskip("tokenizers")
+    texts = [(row["translation"]["de"], row["translation"]["en"]) for row in rows(50, seed=50)]
+    subwords = _subwords(tmp_path / "subwords.json", texts, 80)
+    again = _subwords(tmp_path / "subwords.json", [], 80)
+    assert subwords.token_to_id("<pad>") == PAD and subwords.token_to_id("<end>") == END
+    assert [subwords.decode(source[:-1]) for source, _ in _encode(again, texts)] == [german for german, _ in texts]
+    ((_, lost),) = _encode(again, [("das", "the ŵ house")])
+    assert subwords.decode(lost[:-1]) != "the ŵ house"
 
 
 def test_without_the_files_it_says_what_to_do(tiny) -> None:
@@ -275,9 +304,7 @@ def test_one_step_of_the_full_size_model(tiny) -> None:
     assert training.weights.shape[1] - embeddings == sum(p.numel() for p in reference.parameters())
 
 
-def test_the_paper_run_is_as_the_example_of_fairseq() -> None:
-    assert (IWSLT.max_tokens, IWSLT.dropout, IWSLT.smoothing) == (4096, 0.3, 0.1)
-    assert (IWSLT.train_size, IWSLT.test_size, IWSLT.vocabulary) == (160_239, 6_750, 10_000)
+def test_the_paper_runs_rate_rises_for_4000_steps_and_then_falls_as_the_root() -> None:
     lr = Schedule("inverse_sqrt", warmup=4000 / IWSLT.steps).table(IWSLT.steps)
     assert lr[3999] == pytest.approx(1) and lr[15_999] == pytest.approx(0.5, rel=1e-3)
 

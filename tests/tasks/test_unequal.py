@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from wdlab.decay import COUPLINGS
-from wdlab.tasks.unequal import BETAS, CURVATURE, EPS, EQUAL, LR, SCALES, descend, rest
-from wdlab.tasks.vision import generator
+from wdlab.tasks import generator
+from wdlab.tasks.unequal import BETAS, CURVATURE, EPS, LR, ONES, SCALES, descend, rest
 
 SEEDS = (10_000, 10_001)
 EVERY = [(name, 0.01) for name in COUPLINGS]
@@ -24,11 +24,11 @@ def plain(name: str, seed: int, scale: float, steps: int, weight_decay: float = 
     for t in range(1, steps + 1):
         g, d = scale * (CURVATURE * (w - 1) + noise[t - 1]), weight_decay * w
         m, v = b1 * m + (1 - b1) * (g + a_m * d), b2 * v + (1 - b2) * (g + a_v * d) ** 2
-        s, u = b1 * s + (1 - b1) * d, b2 * u + (1 - b2) * d**2
+        s, u = b1 * s + (1 - b1) * a_own * d, b2 * u + (1 - b2) * (a_own * d) ** 2
         c1, c2 = 1 - b1**t, 1 - b2**t
         root = math.sqrt(v / c2) + EPS
         own = s / c1 / (math.sqrt(u / c2) + EPS)
-        w -= LR * (m / c1 / root + a_own * own + a_adapt * d / root + a_post * d)
+        w -= LR * (m / c1 / root + own + a_adapt * d / root + a_post * d)
         path.append(w)
     return path
 
@@ -64,13 +64,13 @@ def test_couplings_rest_where_the_closed_form_says() -> None:
         assert ends[:reached].tolist() == pytest.approx(expected[:reached], abs=0.06)
 
 
-def test_drowning_needs_unequal_gradients_and_division() -> None:
+def test_drowning_needs_small_gradients_and_division() -> None:
     ends = dict(zip(COUPLINGS, descend(EVERY, SEEDS).end.mean(1), strict=True))
     for name in DIVIDED:
         assert (ends[name].diff() < 0).all() and ends[name][-1] < 0.05
     assert torch.allclose(ends["decoupled"], ends["decoupled"][0].expand(4), atol=1e-12) and ends["decoupled"][0] > 0.6
-    equal = descend(EVERY, SEEDS, EQUAL, steps=100).w
-    assert torch.equal(equal, equal[:, :, :1].expand_as(equal))
+    alike = descend(EVERY, SEEDS, ONES, steps=100).w
+    assert torch.equal(alike, alike[:, :, :1].expand_as(alike))
 
 
 @pytest.mark.parametrize("factor", [1024.0, 1e-3])
@@ -79,6 +79,11 @@ def test_decoupled_decay_is_scale_free_and_the_others_are_not(factor: float) -> 
     moved = dict(zip(COUPLINGS, (once - other).abs().amax((1, 2, 3)).tolist(), strict=True))
     assert moved["decoupled"] < 1e-11 and moved["own_buffers"] < 1e-9
     assert all(moved[name] > 0.01 for name in (*DIVIDED, "second_moment"))
+
+
+def test_a_second_adam_for_decay_does_not_know_lambda() -> None:
+    small, large = descend([("own_buffers", 0.01), ("own_buffers", 0.1)], SEEDS, steps=300).w
+    torch.testing.assert_close(small, large, rtol=1e-9, atol=1e-11)
 
 
 def test_a_seed_has_its_own_noise_and_the_setting_does_not_change_it() -> None:

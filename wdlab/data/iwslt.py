@@ -21,18 +21,26 @@ if TYPE_CHECKING:
 REPOSITORY, REVISION = "bbaaaa/iwslt14-de-en-preprocess", "refs/convert/parquet"
 PARTS = ("train", "test")
 VOCABULARY = 10_000  # subwords of both languages together
-LONGEST = 175  # tokens; longer training pairs are left out, longer test sentences cut off
+LONGEST = 175  # tokens, END included; what is longer is cut off, and ends there
 
 _WORD_END, _UNKNOWN = "</w>", "<unk>"
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The pairs of a corpus as tokens, test pairs first, and the `subwords` that turn tokens into text again."""
+    """The pairs of a corpus as tokens, test pairs first, and the `subwords` that turn tokens into text again.
+
+    `references` are the English test texts as the file has them, whole, with words that no subwords make.
+    """
 
     pairs: Pairs
-    test_size: int
+    references: tuple[str, ...]
     subwords: Tokenizer
+
+    @property
+    def test_size(self) -> int:
+        """How many of the pairs, the first ones, are to be tested on."""
+        return len(self.references)
 
     @property
     def words(self) -> int:
@@ -50,7 +58,7 @@ class Corpus:
 
 
 def iwslt14(root: str | os.PathLike[str] | None = None, *, vocabulary: int = VOCABULARY) -> Corpus:
-    """Return the IWSLT'14 German-English pairs, 160,239 to train on and 6,750 to test on, as subwords.
+    """Return the IWSLT'14 German-English pairs, 160,239 to train on and 6,750 to test on.
 
     Read from iwslt14/train.parquet and iwslt14/test.parquet in `root` (default: `cache_dir()/data`) by the package
     `datasets`; with WDLAB_DOWNLOAD=1 in the environment it fetches absent ones. Assumed of each: one column,
@@ -63,10 +71,9 @@ def iwslt14(root: str | os.PathLike[str] | None = None, *, vocabulary: int = VOC
     rows = _rows(folder)
     subwords = _subwords(folder / f"subwords-{whole('vocabulary', vocabulary, 10)}.json", rows["train"], vocabulary)
     test, train = (_encode(subwords, rows[part]) for part in ("test", "train"))
-    train = [pair for pair in train if max(map(len, pair)) <= LONGEST]
-    both = [*((source[:LONGEST], target[:LONGEST]) for source, target in test), *train]
-    sources, targets = zip(*both, strict=True)
-    return Corpus(Pairs(fill_up(sources), fill_up(targets)), len(test), subwords)
+    sources, targets = zip(*((_cut(source), _cut(target)) for source, target in [*test, *train]), strict=True)
+    references = tuple(english for _, english in rows["test"])
+    return Corpus(Pairs(fill_up(sources), fill_up(targets)), references, subwords)
 
 
 def lengths(pairs: Pairs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,6 +118,10 @@ def _subwords(path: Path, rows: list[tuple[str, str]], vocabulary: int) -> Token
     with replacing(path) as temporary:
         subwords.save(str(temporary))
     return subwords
+
+
+def _cut(sentence: list[int]) -> list[int]:
+    return sentence if len(sentence) <= LONGEST else [*sentence[: LONGEST - 1], END]
 
 
 def _encode(subwords: Tokenizer, rows: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:

@@ -2,8 +2,8 @@
 
 With d = lambda w, the decay direction, and g, the gradient of the loss, Adam with any coupling is
 
-    m <- EMA(g + a_m d)    v <- EMA((g + a_v d)^2)    s <- EMA(d)    u <- EMA(d^2)
-    w <- w - lr ( m^ / (sqrt v^ + eps) + a_own s^ / (sqrt u^ + eps) + a_adapt d / (sqrt v^ + eps) + a_post d )
+    m <- EMA(g + a_m d)    v <- EMA((g + a_v d)^2)    s <- EMA(a_own d)    u <- EMA((a_own d)^2)
+    w <- w - lr ( m^ / (sqrt v^ + eps) + s^ / (sqrt u^ + eps) + a_adapt d / (sqrt v^ + eps) + a_post d )
 
 where ^ is Adam's bias correction. SGD is the same rule without a second moment (v = u = 1). This module is the only
 place the rule is written; `wdlab.optim` and `wdlab.train` both call it.

@@ -118,7 +118,7 @@ def _always(name: str) -> Function:
     return lambda w, g, m, v, t, lr, weight_decay, *numbers: _adam(name)(w, g, m, v, t, lr, weight_decay)
 
 
-def _eps_inside(
+def _no_root(
     w: Tensor, g: Tensor, m: Tensor, v: Tensor, t: int, lr: float, weight_decay: float, *numbers: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adam with everything in its place but the square root, which is missing."""
@@ -143,7 +143,7 @@ ADAM_STEP = Exercise(
         "decay inside the moments whatever the numbers say: this is l2": _always("l2"),
         "decay outside whatever the numbers say: this is decoupled": _always("decoupled"),
         "no decay at all": lambda w, g, m, v, t, lr, weight_decay, *numbers: _adam("l2")(w, g, m, v, t, lr, 0.0),
-        "the square root of v is missing": _eps_inside,
+        "the square root of v is missing": _no_root,
     },
 )
 
@@ -152,7 +152,7 @@ ADAM_STEP = Exercise(
 
 
 def _two(
-    in_v: float = 1.0, own_v: bool = False, corrected: bool = True, sign: float = 1.0, scaled: float = 1.0
+    in_v: float = 1.0, undivided: bool = False, corrected: bool = True, sign: float = 1.0, scaled: float = 1.0
 ) -> Function:
     def step(
         w: Tensor, g: Tensor, m: Tensor, p: Tensor, v: Tensor, t: int, lr: float, weight_decay: float
@@ -162,7 +162,7 @@ def _two(
         v = BETAS[1] * v + (1 - BETAS[1]) * (g + in_v * d) ** 2
         c = 1 - BETAS[0] ** t if corrected else 1.0
         root = (v / (1 - BETAS[1] ** t if corrected else 1.0)).sqrt() + EPS
-        return w - lr * (m / c / root + (p / c if own_v else p / c / root)), m, p, v
+        return w - lr * (m / c / root + (p / c if undivided else p / c / root)), m, p, v
 
     return step
 
@@ -174,7 +174,7 @@ TWO_MOMENTS = Exercise(
     cases=_states("p"),
     mistakes={
         "v sees the loss alone: that is first_moment; in l2 it sees g + d": _two(in_v=0.0),
-        "decay's moment is not divided: both share the sqrt(v)": _two(own_v=True),
+        "decay's moment is not divided: both share the sqrt(v)": _two(undivided=True),
         "missing bias correction: p needs it as m does, and so does v": _two(corrected=False),
         "the sign of the decay: weights must shrink, and these grow": _two(sign=-1.0),
         "lambda times lr twice: lr multiplies the step, once": _two(scaled=0.0),

@@ -96,7 +96,7 @@ def drowning(ends: Mapping[str, Tensor], scales: Sequence[float], rests: Mapping
     for place, ((coupling, values), look) in enumerate(zip(ends.items(), looks(list(ends)), strict=False)):
         found = [interval(column.tolist()) for column in values.T]
         reach = [[e.mean - e.low for e in found], [e.high - e.mean for e in found]]
-        beside = [scale * 1.13 ** (place - (len(ends) - 1) / 2) for scale in scales]
+        beside = [scale * 1.13 ** ((len(ends) - 1) / 2 - place) for scale in scales]  # the axis is turned
         marker: dict[str, Any] = {"linestyle": "none", "capsize": 3, "markersize": 6}
         axes.errorbar(beside, [e.mean for e in found], yerr=reach, label=coupling, **marker, **look)
         closed = rests.get(coupling)

@@ -14,11 +14,11 @@ from wdlab.checks import known, number
 from wdlab.decay import COUPLINGS
 from wdlab.figures.adam import scale_labels, split_step
 from wdlab.lab.controls import alarm, bundle, labelled, line, log_slider, picture, row, stack, toggles, unseen
-from wdlab.tasks.unequal import EQUAL, SCALES, Descent, descend, rest
+from wdlab.tasks.unequal import ONES, SCALES, Descent, descend, rest
 
 STEPS, LR = 1000, 0.04  # fewer and longer steps than elsewhere, so that an answer comes at once
 SEEDS = range(10_000, 10_128)  # of the noise; the picture shows means over them
-GRADIENTS = {"unequal": SCALES, "equal": EQUAL}
+GRADIENTS = {"unequal": SCALES, "all 1": ONES}
 STARTS = {"0": 0.0, "the minimum": 1.0}
 LOW, HIGH = 1e-5, 1.0  # where the slider of lambda ends
 FAR = 5.0  # ten standard deviations away: nothing but a jump leads there
@@ -47,7 +47,7 @@ class Setting:
         return [] if owned else [rest(self.coupling, scale, self.weight_decay) for scale in scales]
 
     def __str__(self) -> str:
-        return f"{self.coupling}, λ {self.weight_decay:.2g}, {self.gradients} gradients, from {self.start}"
+        return f"{self.coupling}, λ {self.weight_decay:.2g}, gradients {self.gradients}, from {self.start}"
 
 
 class SplitStep:
@@ -55,7 +55,7 @@ class SplitStep:
 
     It shows the update rule with the terms in which λw takes part marked, w over training, and the lengths of the two
     parts of its steps, from the loss and from decay (see `wdlab.decay.adam_parts`). Dials, by the names of `Setting`:
-    coupling, gradients ("unequal": of sizes 1, 0.1, 0.01, 0.001; "equal": all 1), start ("0", "the minimum"),
+    coupling, gradients ("unequal": of sizes 1, 0.1, 0.01, 0.001; "all 1"), start ("0", "the minimum"),
     weight_decay (1e-5 to 1). The cell that shows a SplitStep also keeps its picture. Raises ValueError for what is not
     allowed.
     """
@@ -90,7 +90,7 @@ class SplitStep:
     def _make_widgets(self) -> None:
         asks = {
             "coupling": ("Coupling", "where λw enters Adam"),
-            "gradients": ("Gradients", "of sizes 1, 0.1, 0.01, 0.001, or all 1"),
+            "gradients": ("Gradients", "of sizes 1, 0.1, 0.01, 0.001, or all of size 1"),
             "start": ("Start", "where w begins"),
             "weight_decay": ("Strength λ", "of weight decay"),
         }
@@ -166,9 +166,9 @@ def _descent(coupling: str, gradients: str, start: str, weight_decay: float) -> 
 
 def _told(found: Descent, setting: Setting) -> tuple[str, bool]:
     """What came of it in words, and whether a coordinate is lost: still far away in the last third of the steps."""
-    reach = found.w[0].abs().nan_to_num(math.inf).amax(0)  # [scale, step + 1]
+    reach = found.w[0].abs().nan_to_num(math.inf)  # [seed, scale, step + 1]
     labels = scale_labels(GRADIENTS[setting.gradients])
-    lost = [label for label, far in zip(labels, reach[:, -(STEPS // 3) :].amax(1) > FAR, strict=True) if far]
+    lost = [label for label, far in zip(labels, reach[..., -(STEPS // 3) :].amax((0, 2)) > FAR, strict=True) if far]
     if lost:
         return f"Unstable for gradients of size {' and '.join(lost)}: {_why(setting.coupling)}", True
     ends = [f"{end:.2g}" for end in found.end[0].mean(0).tolist()]
@@ -178,18 +178,20 @@ def _told(found: Descent, setting: Setting) -> tuple[str, bool]:
     )
     told += "objective's, on average."
     if (peak := float(reach.max())) > FAR:
+        thrown = int((reach.amax((1, 2)) > FAR).sum())
         told += (
-            f" At first v is made of few gradients, and near 0 by chance: in one of {len(SEEDS)} runs w was thrown to "
+            f" At first v is made of few gradients and may be far smaller than λw: in {thrown} of {len(SEEDS)} runs a "
+            f"weight was thrown beyond {FAR:g}, the furthest to {peak:.2g}."
         )
-        told += f"{peak:.2g} away."
     return told, False
 
 
 def _why(name: str) -> str:
     where = COUPLINGS[name]
-    if where.a_m or where.a_adapt:
+    if where.a_adapt:
         return "lr λ/√v is above 2 there, so decay overshoots 0. Lower λ."
-    return "λw happened to cancel the gradient in v, and a weight was thrown so far that it is not back yet."
+    cause = "λw happened to cancel the gradient in v" if where.a_v else "v was still far smaller than λw"
+    return f"{cause}, and a weight was thrown so far that it is not back yet."
 
 
 def _turned(setting: Setting, dials: dict[str, Any]) -> Setting:

@@ -33,15 +33,23 @@ class Transformer(MemberModel):
     Shapes: source [member, batch, token], target [member, batch, position] -> logits [member, batch, position, word].
     Sentences end with END and are filled up with PAD, which no real token ever sees. In training, `loss` sets the share
     `dropout` of the embeddings and of what sublayers add to zero, the same entries for every member, and mixes the
-    share `smoothing` of even odds into the labels.
+    share `smoothing` of even odds into the labels. The embeddings of `unread`, the source tokens that no training
+    sentence holds, begin at zero.
     """
 
     def __init__(
-        self, members: int, words: tuple[int, int], width: int, depth: int, dropout: float = 0.0, smoothing: float = 0.0
+        self,
+        members: int,
+        words: tuple[int, int],
+        width: int,
+        depth: int,
+        dropout: float = 0.0,
+        smoothing: float = 0.0,
+        unread: Sequence[int] = (PAD, START),
     ) -> None:
         super().__init__()
         self.members, self.width, self.depth, self.heads = members, width, depth, HEADS
-        self.dropout, self.smoothing = dropout, smoothing
+        self.dropout, self.smoothing, self.unread = dropout, smoothing, list(unread)
         self._seed, self._steps = 0, 0
         self._noise: torch.Generator | None = None
         self.embed_source = nn.Parameter(torch.zeros(members, words[0], width))
@@ -96,9 +104,9 @@ class Transformer(MemberModel):
                 drawn = torch.randn(values.shape, generator=generator, dtype=torch.float32)
                 values.copy_(drawn / math.sqrt(self.width))
             # What is never read never has a gradient. At zero it stays; elsewhere adaptive decay, which divides by the
-            # root of its second moment, would blow it up.
-            unread = [PAD, START] if name == "embed_source" else [PAD]
-            parameter[:, unread] = 0.0
+            # root of its second moment, would blow it up. PAD of the target begins there too, though as an output it
+            # learns.
+            parameter[:, self.unread if name == "embed_source" else [PAD]] = 0.0
         else:
             super()._draw(name, parameter, generators)
 

@@ -11,11 +11,19 @@ import torch
 from torch import Tensor
 
 from wdlab.checks import number, whole
-from wdlab.models import Transformer
+from wdlab.models import MemberModel, Transformer
 from wdlab.models.transformer import END, PAD, START
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+
+UNSAID = (PAD, START)  # the first tokens, never part of an answer
+
+
+def likeliest(words: Float[Tensor, "*any word"]) -> Int[Tensor, "*any"]:
+    """Return the most likely word that may be said: any but PAD and START, which stand in no answer."""
+    return words[..., len(UNSAID) :].argmax(-1) + len(UNSAID)
 
 
 @torch.no_grad()
@@ -24,14 +32,15 @@ def greedy(
 ) -> Int[Tensor, "member batch position"]:
     """Return each member's translation, always taking the most likely next word: up to `longest` tokens, END and PAD.
 
+    PAD and START are never taken, however likely: an untrained net, whose output layer is its embedding, says START.
     All sentences of all members go on side by side, until the last of them has ended.
     """
-    with _evaluating(model):
+    with evaluating(model):
         memory = model.encode(source)
         found = source.new_full((*source.shape[:2], 1), START)
         ended = torch.zeros(source.shape[:2], dtype=torch.bool, device=source.device)
         while found.shape[-1] <= longest and not ended.all():
-            word = model.decode(found, *memory, last=True)[:, :, 0].argmax(-1).masked_fill(ended, PAD)
+            word = likeliest(model.decode(found, *memory, last=True)[:, :, 0]).masked_fill(ended, PAD)
             found = torch.cat([found, word.unsqueeze(-1)], -1)
             ended |= word == END
     return found[..., 1:]
@@ -54,7 +63,7 @@ def beam_search(
     whole("beams", beams, 1)
     number("length_penalty", length_penalty, 0)
     members, batch = source.shape[:2]
-    with _evaluating(model):
+    with evaluating(model):
         memory = model.encode(source.repeat_interleave(beams, 1))
         found = source.new_full((members, batch, beams, 1), START)
         score = torch.full((members, batch, beams), -math.inf, device=source.device)
@@ -75,7 +84,7 @@ def _extend(
 ) -> tuple[Tensor, Tensor]:
     """The best continuations by one word of all beams of a sentence; an ended one goes on with PAD at no cost."""
     beams, ended = score.shape[-1], _ended(found).unsqueeze(-1)
-    words[..., [PAD, START]] = -math.inf
+    words[..., : len(UNSAID)] = -math.inf
     stays = torch.full_like(words[:1, :1, :1], -math.inf)
     stays[..., PAD] = 0.0
     total = score.unsqueeze(-1) + torch.where(ended, stays, words)
@@ -90,7 +99,8 @@ def _ended(found: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: Transformer) -> Iterator[None]:
+def evaluating(model: MemberModel) -> Iterator[None]:
+    """Hold `model` in evaluation mode, and give it back in the mode it was in."""
     training = model.training
     model.eval()
     try:

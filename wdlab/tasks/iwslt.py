@@ -14,9 +14,10 @@ from wdlab import data
 from wdlab.checks import number, whole
 from wdlab.data.iwslt import Corpus, iwslt14, lengths
 from wdlab.models import MemberModel, Transformer
+from wdlab.models.transformer import PAD
 from wdlab.tasks.decoding import beam_search
 from wdlab.tasks.task import Order, Task, only
-from wdlab.tasks.translation import EVALUATION_BATCH, corpus_bleu, evaluate
+from wdlab.tasks.translation import EVALUATION_BATCH, TOGETHER, corpus_bleu, evaluate
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -82,7 +83,10 @@ class Iwslt(Task):
     def build(self, model: Model, members: int) -> Transformer:
         """Return the untrained `model` for `members` members, with this task's dropout and label smoothing."""
         words = self.corpus().words
-        return Transformer(members, (words, words), model.width, model.depth, self.dropout, self.smoothing)
+        times = torch.bincount(self.arrays().inputs[self.test_size :].flatten(), minlength=words)
+        times[PAD] = 0
+        unread = (times == 0).nonzero().flatten().tolist()
+        return Transformer(members, (words, words), model.width, model.depth, self.dropout, self.smoothing, unread)
 
     def batches(self, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> TokenBatches:
         """Return the training batches of one seed."""
@@ -180,22 +184,34 @@ def cut(
     return list(by_size.tensor_split(cuts[1:]))
 
 
-def bleu(networks: Sequence[Mapping[str, Tensor]], task: Iwslt, beams: int = 5) -> list[float]:
+def bleu(
+    networks: Sequence[Mapping[str, Tensor]], task: Iwslt, beams: int = 5, device: torch.device | str = "cpu"
+) -> list[float]:
     """Return each network's corpus BLEU (0 to 100) on the test pairs, words as the files have them, by beam search.
 
-    Answers may be 1.2 times as long as the source and ten tokens more (our operationalization of a limit).
+    Answers may be 1.2 times as long as the longest source beside them, in a hundred of like length, and ten tokens more
+    (our operationalization of a limit). The networks are decoded on `device`, a few at a time.
     """
+    references = task.corpus().references[: task.test_size]
+    scores = []
+    for start in range(0, len(networks), TOGETHER):
+        model = Transformer.of(networks[start : start + TOGETHER]).to(device)
+        scores += [corpus_bleu(said, references, tokenize="none") for said in _answers(model, task, beams, device)]
+    return scores
+
+
+def _answers(model: Transformer, task: Iwslt, beams: int, device: torch.device | str) -> list[list[str]]:
+    """Each member's translations of the test pairs: [member][example]."""
     corpus, pairs = task.corpus(), task.arrays()
-    model, (source, _) = Transformer.of(networks), lengths(pairs)
-    answers: list[list[str]] = [["" for _ in range(task.test_size)] for _ in networks]
+    source, _ = lengths(pairs)
+    answers: list[list[str]] = [["" for _ in range(task.test_size)] for _ in range(model.members)]
     for part in torch.split(source[: task.test_size].argsort(), EVALUATION_BATCH):
         longest = int(source[part].max())
-        tokens = pairs.inputs[part, :longest].expand(len(networks), -1, -1)
+        tokens = pairs.inputs[part, :longest].to(device).expand(model.members, -1, -1)
         for sentences, found in zip(answers, beam_search(model, tokens, int(1.2 * longest) + 10, beams), strict=True):
             for place, sentence in zip(part.tolist(), found.tolist(), strict=True):
                 sentences[place] = corpus.write(sentence)
-    references = [corpus.write(sentence) for sentence in pairs.labels[: task.test_size].tolist()]
-    return [corpus_bleu(sentences, references, tokenize="none") for sentences in answers]
+    return answers
 
 
 IWSLT = Iwslt()

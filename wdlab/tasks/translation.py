@@ -16,7 +16,7 @@ from wdlab.checks import whole
 from wdlab.data.number_words import ENGLISH, GERMAN
 from wdlab.models import MemberModel, Transformer
 from wdlab.models.transformer import PAD
-from wdlab.tasks.decoding import greedy
+from wdlab.tasks.decoding import evaluating, greedy, likeliest
 from wdlab.tasks.task import Order, Task, only
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ def evaluate(model: MemberModel, parts: Sequence[tuple[Tensor, Tensor]]) -> dict
     it was right, what it reads is the true sentence, so it is right to the end exactly when, given the true words
     before each, the most likely word is the true one.
     """
-    model.eval()
-    loss, right = (torch.stack(read).sum(0) for read in zip(*(_read_off(model, *part) for part in parts), strict=True))
-    model.train()
+    with evaluating(model):
+        read = zip(*(_read_off(model, *part) for part in parts), strict=True)
+        loss, right = (torch.stack(sums).sum(0) for sums in read)
     words, sentences = sum((labels != PAD).sum() for _, labels in parts), sum(len(labels) for _, labels in parts)
     return {"test_loss": loss / words, "test_error": 1 - right / sentences}
 
@@ -183,7 +183,7 @@ def _right(model: Transformer, inputs: Tensor, labels: Tensor) -> Bool[Tensor, "
 
 
 def _exact(words: Float[Tensor, "member batch position word"], target: Tensor) -> Bool[Tensor, "member batch"]:
-    return ((words.argmax(-1) == target) | (target == PAD)).all(-1)
+    return ((likeliest(words) == target) | (target == PAD)).all(-1)
 
 
 def corpus_bleu(sentences: Sequence[str], references: Sequence[str], tokenize: str = "13a") -> float:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 SCALES = (1.0, 0.1, 0.01, 0.001)
-EQUAL = (1.0,) * len(SCALES)
+ONES = (1.0,) * len(SCALES)  # of these Adam's division makes nothing
 CURVATURE, LAMBDA, LR, BETAS, STEPS = 0.1, 0.01, 0.01, (0.9, 0.999), 6000
 EPS = 1e-30  # as good as none: eps is the one thing in Adam that knows how large a gradient is
 

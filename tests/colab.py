@@ -40,9 +40,19 @@ def make() -> None:
         return
     shutil.rmtree(FOLDER, ignore_errors=True)
     call([sys.executable, "-m", "venv", "--without-pip", str(FOLDER)])
-    call([sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "--quiet", "--no-deps", *COLABS, *NEEDED])
+    install([sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-qq", "--retries=1", "--no-deps"])
     (packages(FOLDER) / "shared.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     made.write_text(recipe(), encoding="utf-8")
+
+
+def install(pip: list[str]) -> None:
+    """Install Colab's packages; where no index can be reached there is nothing to test, except in CI."""
+    done = subprocess.run([*pip, *COLABS, *NEEDED], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    if done.returncode and "NewConnectionError" in done.stderr and "CI" not in os.environ:
+        print("skipped: no package index can be reached from here")
+        sys.exit(0)
+    if done.returncode:
+        sys.exit(done.stderr)
 
 
 def packages(folder: Path) -> Path:

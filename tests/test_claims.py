@@ -11,6 +11,8 @@ import wdlab.claims as claims
 from wdlab import Decay, Model, Run, Timing
 from wdlab import sweep as real_sweep
 from wdlab.claims import CLAIMS, SCALES, Claim, Level, Setting
+from wdlab.matching import Matching
+from wdlab.tasks import of_vision
 
 
 @pytest.fixture(autouse=True)
@@ -114,20 +116,67 @@ def test_a_working_toggle_supports_and_a_broken_one_does_not(monkeypatch) -> Non
     assert about_norm.check().verdict == "not supported"
 
 
-TIMED = ("early", "late", "ridge", "norm-stays", "steps-turn", "effective-lr-is", "small-norm-is")
+TIMED = [
+    name
+    for name in CLAIMS
+    if name.startswith(("early", "late", "norm-stays", "steps-turn", "effective-lr-is", "small-norm-is"))
+]
+SETTING = Setting("ci", (10_000, 10_001), "cpu")
 
 
-@pytest.mark.parametrize("broken", [torch.zeros, torch.ones])
-@pytest.mark.parametrize("name", [name for name in CLAIMS if name.startswith(TIMED)])
-def test_every_claim_about_timing_fails_when_every_timing_is_the_same(monkeypatch, broken, name: str) -> None:
-    monkeypatch.setattr(claims.arms, "sweep", lambda runs, device: real_sweep([tiny(run) for run in runs], jobs=1))
-    monkeypatch.setattr(Timing, "table", lambda self, steps: broken(steps, dtype=torch.float64))
-    assert not CLAIMS[name].check("ci", seeds=2).holds
+@pytest.fixture
+def quick(monkeypatch):
+    """Short and narrow runs, but long enough that timing shows in every measure."""
+    monkeypatch.setattr(claims.arms, "sweep", lambda runs, device: real_sweep([shorter(run) for run in runs], jobs=1))
 
 
-def tiny(run: Run) -> Run:
-    """The same run, as short and narrow as it gets."""
-    return replace(run, model=replace(run.model, width=2), steps=3, evaluations=1)
+def shorter(run: Run) -> Run:
+    """The same run, short and narrow; the MLP at a rate that is high to the end, so that late decay shows."""
+    if run.model.name == "mlp":
+        faster, schedule = replace(run.optimizer, lr=0.3), replace(run.schedule, final=0.5)
+        run = replace(run, model=replace(run.model, width=16), optimizer=faster, schedule=schedule)
+        return replace(run, steps=80, evaluations=4)
+    task = of_vision(run.task)
+    task = replace(task, image_size=7) if task.source == "fashion" else task
+    return replace(run, task=task, model=replace(run.model, width=2), steps=40, evaluations=4)
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_every_claim_about_timing_moves_with_it_and_is_nothing_without(quick, monkeypatch, name: str) -> None:
+    found, control = CLAIMS[name].measure(SETTING), CLAIMS[name].control(SETTING)
+    assert any(found) and list(found) != list(control)
+    for broken in (torch.zeros, torch.ones):
+        monkeypatch.setattr(Timing, "table", lambda self, steps, table=broken: table(steps, dtype=torch.float64))
+        assert not any(CLAIMS[name].measure(SETTING))
+
+
+ARMS = [name for name in TIMED if name.startswith(("effective-lr-is", "small-norm-is"))]
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_a_copy_that_copies_nothing_is_never(quick, monkeypatch, tmp_path, name: str) -> None:
+    run = getattr(claims, BASES[name.partition("-is-enough")[2]])(SETTING.scale)
+    whole = claims.arms.gain(run, SETTING, claims.EARLY, claims.NEVER)
+    copied = CLAIMS[name].measure(SETTING)
+    copy_nothing(monkeypatch, tmp_path)
+    lost = CLAIMS[name].measure(SETTING)
+    assert lost == pytest.approx([-value / 2 for value in whole]) and copied != lost
+
+
+BASES = {"": "network", "-signals": "signal_resnet", "-images": "image_resnet"}
+
+
+def test_a_small_norm_is_nothing_when_it_is_not_kept(quick, monkeypatch, tmp_path) -> None:
+    alone = CLAIMS["small-norm-alone-gains-little"]
+    assert any(alone.measure(SETTING)) and alone.measure(SETTING) != alone.control(SETTING)
+    copy_nothing(monkeypatch, tmp_path)
+    assert not any(alone.measure(SETTING)) and not any(alone.control(SETTING))
+
+
+def copy_nothing(monkeypatch, empty_store) -> None:
+    monkeypatch.setenv("WDLAB_CACHE", str(empty_store))
+    monkeypatch.setattr(Matching, "lr_factors", lambda self, model: torch.ones_like(self._norms(model)))
+    monkeypatch.setattr(Matching, "rescale_", lambda self, model, still: None)
 
 
 def test_a_claim_that_also_holds_in_its_control_does_not_hold() -> None:

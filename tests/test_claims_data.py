@@ -45,8 +45,6 @@ def test_norms_are_those_of_the_runs_and_seeds() -> None:
     ends = chapter06.norms(runs, setting)
     table = real_sweep([replace(run, seed=seed) for run in runs for seed in (3, 4)], jobs=1).table
     assert [norm for row in ends for norm in row] == table["weight_norm"].tolist()
-    start = chapter06.norms(runs, setting, at=0.0)
-    assert start[0] == start[1] != ends[0]
     shares = chapter06.excess(runs[1], runs[0], setting)
     assert shares == [noisy / clean - 1 for noisy, clean in zip(ends[1], ends[0], strict=True)]
 
@@ -71,6 +69,16 @@ def quick(monkeypatch):
 
 
 FOLLOWED = chapter06.followed
+
+
+SETTING = Setting("ci", (10_000, 10_001), "cpu")
+DIALLED = [claim.id for claim in chapter06.CLAIMS if claim.id != "gradients-predict-the-norm"]
+
+
+@pytest.mark.parametrize("name", DIALLED)
+def test_every_claim_and_its_control_turn_a_dial(quick, name: str) -> None:
+    found, control = CLAIMS[name].measure(SETTING), CLAIMS[name].control(SETTING)
+    assert all(found) and all(control) and found != control
 
 
 @pytest.mark.parametrize("name", NOISE)
@@ -99,7 +107,7 @@ def test_the_prediction_fails_where_momentum_is_forgotten(monkeypatch) -> None:
     monkeypatch.setattr(chapter06, "data_sets", lambda scale: short)
     chapter06._grown.cache_clear()
     setting = Setting("ci", (10_000, 10_001), "cpu")
-    right, swapped = chapter06._missed(setting), chapter06._missed(setting, of_another=True)
+    right, swapped = chapter06._missed(setting), chapter06._missed_by_the_best_swap(setting)
     assert max(-value for value in right) < 0.12
     whole = growth.norm_from_gradients
     monkeypatch.setattr(growth, "norm_from_gradients", lambda start, lr, G, momentum=0.0: whole(start, lr, G))

@@ -118,7 +118,7 @@ def test_a_diverged_leader_takes_only_its_followers_along() -> None:
         (lambda: Match(norm="begin"), "norm='begin' is unknown; Allowed: start"),
         (lambda: Match(effective_lr="start"), "effective_lr='start' is not allowed; give the wdlab.Decay"),
         (lambda: Match(norm=0.1), "norm=0.1 is not allowed"),
-        (lambda: replace(BASE, model=Model(norm=False), match=OF_LR), "use a Model with norm=True"),
+        (lambda: replace(BASE, model=Model(norm=False), match=OF_LR), "with norm=True or a"),
         (lambda: replace(BASE, match=Match(norm=Decay(0.1, mask="everything"))), "this scaling and mask"),
         (lambda: replace(BASE, match=None), "match=None is not allowed; give a wdlab.Match"),
     ],

@@ -138,15 +138,46 @@ else:
 predictions.score()
 
 # %% [markdown]
+# ## The other dial
+#
+# *When* decay acts is one dial. *How* it is coupled to the optimizer is the other. Adam divides every gradient by its own
+# size, so it matters whether λw goes through that division (*l2*, a penalty in the loss) or around it (*decoupled*, as in
+# AdamW). Both runs below use Adam; each coupling has a λ of its own, for one and the same λ would be far too little for the
+# second. The rule beside the buttons shows where λw enters.
+#
+# 1. Choose another coupling and press **Run**. Does it take another λ?
+# 2. Press **Run** again and then **Pause**, turn **Decay now** off, and go on. Where does the norm bend?
+# 3. The lowest panel splits each step in two: the part that comes from the loss, and the part that comes from decay.
+
+# %%
+other = Lab(
+    show=("optimizer", "coupling", "timing", "weight_decay"),
+    steps=steps,
+    seed=seed_offset,
+    device=device,
+    curves=("test_error", "weight_norm", "step_parts"),
+)
+other.run(optimizer="adam", coupling="l2", lr=0.01, weight_decay=0.01)
+other.wait()
+other.run(coupling="decoupled", weight_decay=1.0)
+other
+
+# %% [markdown]
 # ## Where to go from here
 #
 # | notebook | what you will be able to say |
 # |---|---|
 # | [01 · What weight decay is](01_what_weight_decay_is.ipynb) | when an l2 penalty and weight decay are the same thing, and when not |
+# | [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb) | what the length of weights can change in a network with BatchNorm, and what it cannot |
 # | [03 · Early weight decay](03_early_weight_decay.ipynb) | whether the first part of training is the one that counts, and how sure you can be |
+# | [04 · The norm stays small](04_the_norm_stays_small.ipynb) | what is left of early decay at the end, and which part of it pays |
+# | [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) | why a flat network need not be a good one, and what to measure instead |
+# | [06 · Data grow the weights](06_data_grow_the_weights.ipynb) | how the data decide how fast weights grow |
+# | [07 · Inside Adam](07_inside_adam.ipynb) | where λw enters Adam, and which weights pay for it |
 #
 # Teachers: every notebook opens with a question to commit to, ends with its score, and has exercises that check
-# themselves. Each runs from a clean start with *Run All*.
+# themselves. Each runs from a clean start with *Run All*. Where the environment variable `WDLAB_CLASS` names a file, scored
+# answers are added to it without names, and `wdlab.lab.class_totals` reads them back as a table and a picture.
 #
 # **In three sentences.** Weight decay shrinks the weights a little at every step. A layer followed by BatchNorm computes
 # the same whatever the scale of its weights, but the scale decides how far a gradient step turns them. Bjorck, Weinberger

@@ -67,7 +67,8 @@ device = "auto"
 # ## Commit to a guess
 #
 # A network with BatchNorm behind every hidden layer has been trained. Now every hidden weight is multiplied by 3.
-# Commit before you run on: *Run All* goes straight to the answers.
+# Commit before you run on: *Run All* goes straight to the answers. The last question wants a number, how far it may be off,
+# and how sure you are of that: together they say how likely you think every other number.
 
 # %%
 predictions = Predictions()
@@ -78,6 +79,14 @@ display(
     predictions.ask("turn", "How far does one step of plain SGD at the same learning rate turn the weights?", TURNS),
     predictions.ask(
         "angle", "Another run, long enough to settle, with 4 times the λ. How far does a step turn the weights?", ANGLES
+    ),
+    predictions.ask_number(
+        "degrees",
+        "SGD with momentum 0.9, lr 0.1 and λ 0.01, once the norm stands still: by how many degrees does a step turn the "
+        "weights?",
+        low=0,
+        high=10,
+        unit="degrees",
     ),
 )
 
@@ -299,6 +308,10 @@ closed = sgd_equilibrium(0.1, 0.01, momentum=0.9)
 seeds = list(range(seed_offset, seed_offset + 5))
 starts = {f"start at {s}": random_walk(seeds[:1], [(0.1, 0.01)], 1000, start=s) for s in (0.5, 2, 10)}
 draw.approach(starts, closed, "SGD with momentum 0.9, lr 0.1, λ 0.01, through wdlab")
+
+# %%
+angle = torch.rad2deg(torch.cat([walk.angle[500:].flatten() for walk in starts.values()]).mean()).item()
+predictions.reveal("degrees", angle, f"The closed form says {torch.rad2deg(torch.tensor(closed.angle)).item():.2f}.")
 
 # %% [markdown]
 # The same plot again, with the angle beside the norm and the closed forms as broken lines. And now for several pairs of
@@ -556,8 +569,10 @@ predictions.score()
 # lr/‖w‖², under Adam by lr/‖w‖, and weight decay, by setting the norm, sets it. Left alone long enough, the norm stands
 # still and each step turns the weights by an angle that depends on lr λ and momentum alone.
 #
-# **Next:** [03 · Early weight decay](03_early_weight_decay.ipynb): what if decay ends early? Then notebook 04 follows the
-# norm and the effective learning rate through such runs.
+# **Next:** [03 · Early weight decay](03_early_weight_decay.ipynb): what if decay ends early? Then
+# [04 · The norm stays small](04_the_norm_stays_small.ipynb) follows the norm and the effective learning rate through such
+# runs. [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) rests on this notebook, and
+# [06 · Data grow the weights](06_data_grow_the_weights.ipynb) uses the right angle to say how fast a norm grows.
 #
 # ### References
 #

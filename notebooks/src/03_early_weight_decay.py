@@ -47,7 +47,7 @@ from IPython.display import Markdown, display
 from wdlab import TASKS, Decay, Model, Schedule, Timing, figures, sweep
 from wdlab.claims import CLAIMS, linear_accuracy, network
 from wdlab.exercises import chapter03
-from wdlab.lab import Lab, Predictions
+from wdlab.lab import CriticalPeriod, Explorer, Lab, Predictions
 from wdlab.stats import paired
 from wdlab.tasks import Batches
 
@@ -61,8 +61,8 @@ device = "auto"
 # %% [markdown]
 # ## Commit to a guess
 #
-# Three questions about the measurements to come. Your answers stay in this notebook's memory, and the last cell scores
-# them. Commit before you run on: *Run All* goes straight to the answers.
+# Three questions about the measurements to come, and one curve to draw. Your answers stay in this notebook's memory, and
+# the last cell scores them. Commit before you run on: *Run All* goes straight to the answers.
 
 # %%
 predictions = Predictions()
@@ -79,6 +79,25 @@ predictions.ask(
     "constant",
     "Decay in the first quarter, and a learning rate that never falls. Where does the weight norm end?",
     ["below three quarters of never's", "above three quarters of never's"],
+)
+
+# %% [markdown]
+# Now a curve. Here is the weight norm of one run without decay, trained while you read. A second run starts from the same
+# weights and sees the same batches, with decay in its first quarter only. Draw its norm: one slider for each moment.
+
+# %%
+undecayed = sweep([replace(network(scale), seed=seed_offset, decay=Decay(0.01, Timing.never()))], device=device)
+free = undecayed.histories[0]
+shares, free_norm = [step / free.steps[-1] for step in free.steps], free.curves["weight_norm"]
+predictions.ask_curve(
+    "curve",
+    "Decay in the first quarter only: how does the weight norm go?",
+    moments=[0, 0.2, 0.4, 0.6, 0.8, 1],
+    low=0,
+    high=round(1.2 * max(free_norm)),
+    x="share of training",
+    y="weight norm",
+    beside={"never": (shares, free_norm)},
 )
 
 # %% [markdown]
@@ -159,11 +178,16 @@ runs = [replace(base, seed=s, decay=Decay(0.01, timing)) for s in first_seeds fo
 results = sweep(runs, device=device)
 figures.curves(results)
 
+# %%
+drawn = results.histories[timings.index(Timing.first(0.25))]  # the same seed as the run you were shown
+told = f"Where never ended at {free_norm[-1]:.1f}, it ended at {drawn.curves['weight_norm'][-1]:.1f}."
+predictions.reveal("curve", (shares, drawn.curves["weight_norm"]), told)
+
 # %% [markdown]
-# The middle panel is your plot again, now for six timings. The right one shows the price of a large norm: a step of the
-# same learning rate turns the weights less, so the *effective* learning rate, lr/‖W‖², is smaller. Follow *first 0.25*
-# and *never*: in the last three quarters they see the same batches at the same learning rate, and neither decays; only
-# the effective learning rate still differs.
+# The middle panel of the figure is your plot again, now for six timings. The right one shows the price of a large norm:
+# a step of the same learning rate turns the weights less, so the *effective* learning rate, lr/‖W‖², is smaller. Follow
+# *first 0.25* and *never*: in the last three quarters they see the same batches at the same learning rate, and neither
+# decays; only the effective learning rate still differs.
 
 # %% [markdown]
 # ## Turn it yourself
@@ -269,6 +293,13 @@ period = {
 figures.critical_period(period["until"], period["since"])
 
 # %% [markdown]
+# The same runs under a slider: move t0 along both curves, and see at the right what the networks behind the two points did.
+# Nothing is trained anew.
+
+# %%
+Explorer(CriticalPeriod(period["until"], period["since"]), t0=0.25)
+
+# %% [markdown]
 # Where does each curve cross half of the full gain? The two crossings need not be at the same t0: early decay can be
 # enough, and decay that starts a little late can still be of some use.
 
@@ -348,7 +379,28 @@ for verdict in (norm, signals, images):
 # Fill in each function and run the cell below it. The checker compares you with a reference, shows the smallest case in
 # which you differ, and names the likely slip. It never stops the notebook.
 #
-# ### 1. Two dials, one switch
+# ### 1. The same dose, earlier
+# difficulty 1 of 5 · importance 3 of 5 · 3 minutes
+#
+# At a constant learning rate, λ = 0.01 acts throughout a run. Another run decays in its first quarter only. Change the
+# number: which λ makes lr × λ, summed over all steps, the same for both?
+#
+# <details><summary>A hint</summary>How many steps are there to add up, compared with the whole run?</details>
+
+# %% tags=["exercise"]
+early_lambda = None  # a number
+
+# %% tags=["solution"]
+early_lambda = 0.01 / 0.25
+
+# %%
+chapter03.check_same_dose(early_lambda)
+
+# %% [markdown]
+# The runs above gave early decay no such bonus: all timings have the same λ, and *first 0.25* gets by with a quarter of the
+# steps. With a falling learning rate these steps are the long ones, so its share of the sum is more than a quarter.
+#
+# ### 2. Two dials, one switch
 # difficulty 1 of 5 · importance 4 of 5 · 5 minutes
 #
 # Return the learning rate and the lambda to use at `step`, when decay acts in the first `fraction` of the run.
@@ -375,7 +427,7 @@ def dials(step, steps, fraction, lr, weight_decay):
 chapter03.check_early_dials(dials)
 
 # %% [markdown]
-# ### 2. What decays?
+# ### 3. What decays?
 # difficulty 2 of 5 · importance 3 of 5 · 5 minutes
 #
 # In this course matrices and kernels decay; biases and BatchNorm's scales and shifts do not. Return whether a parameter
@@ -399,7 +451,7 @@ def mask(name, tensor):
 chapter03.check_mask(mask)
 
 # %% [markdown]
-# ### 3. Luck or effect?
+# ### 4. Luck or effect?
 # difficulty 3 of 5 · importance 5 of 5 · 10 minutes
 #
 # `a[i]` and `b[i]` are the accuracies of two arms on the same seed. Return the mean of the differences and the two ends
@@ -432,7 +484,7 @@ def effect(a, b):
 chapter03.check_paired_effect(effect)
 
 # %% [markdown]
-# ### 4. The whole step
+# ### 5. The whole step
 # difficulty 3 of 5 · importance 4 of 5 · 10 minutes
 #
 # One step of SGD with momentum and an l2 penalty that acts in the first `fraction` of the run: return the new weights
@@ -489,8 +541,9 @@ predictions.score()
 # show. In a convex model trained to convergence decay that has ended leaves no trace, so in networks the reason must lie
 # on the path.
 #
-# **Next:** [00 · Start here](00_start_here.ipynb) to play with what you now know,
-# [01 · What weight decay is](01_what_weight_decay_is.ipynb) for the update rule itself.
+# **Next:** [04 · The norm stays small](04_the_norm_stays_small.ipynb) asks whether the small norm is the cause;
+# [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) measures these networks. Or play with what you now know in
+# [00 · Start here](00_start_here.ipynb).
 #
 # ### References
 #

@@ -43,6 +43,7 @@ from wdlab.exercises.chapter03 import (
     check_early_dials,
     check_mask,
     check_paired_effect,
+    check_same_dose,
     check_training_step,
 )
 from wdlab.exercises.chapter04 import check_copied_lr, check_rescale, check_same_state, check_share
@@ -53,7 +54,13 @@ from wdlab.exercises.chapter05 import (
     check_kendall,
     check_layer_noise,
 )
-from wdlab.exercises.chapter06 import check_longer, check_noisy_labels, check_predicted_norm, check_wrong_share
+from wdlab.exercises.chapter06 import (
+    check_longer,
+    check_noisy_labels,
+    check_predicted_norm,
+    check_times_as_long,
+    check_wrong_share,
+)
 from wdlab.exercises.chapter07 import check_adam_step, check_adaptive, check_parts, check_rest, check_two_moments
 from wdlab.exercises.chapter08 import check_good_share, check_greedy, check_new_lambda
 from wdlab.measures import Subject, fold, rescale_
@@ -66,6 +73,8 @@ NUMBERS: dict[Callable[[object], Report], Exercise] = {
     check_same_shrink: chapter01.SAME_SHRINK,
     check_same_rest: chapter01.SAME_REST,
     check_same_path: chapter02.SAME_PATH,
+    check_same_dose: chapter03.SAME_DOSE,
+    check_times_as_long: chapter06.TIMES_AS_LONG,
 }
 FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_sgd_step: chapter01.SGD_STEP,
@@ -574,6 +583,12 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_torch_lambda, lambda lam, lr: lam / lr),
     (check_torch_lambda, lambda lam, lr: torch.tensor(lam) * (1 / lr)),
     (check_torch_lambda, lambda *given: np.divide(*given)),
+    (check_same_dose, 0.04),
+    (check_same_dose, 0.01 / 0.25),
+    (check_same_dose, np.float64(4) / 100),
+    (check_times_as_long, 1.5),
+    (check_times_as_long, 2.25**0.5),
+    (check_times_as_long, torch.tensor(2.25).sqrt()),
     (check_same_path, 25),
     (check_same_path, 5.0**2),
     (check_same_path, torch.tensor(25.0)),

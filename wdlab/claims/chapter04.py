@@ -110,10 +110,17 @@ _PLACES: tuple[tuple[str, Base, str, dict[str, int]], ...] = (
 )
 
 
+def _told(where: str, said: str) -> str:
+    """Return where a claim is made and what it says, as one sentence."""
+    return where + said if where else said[0].upper() + said[1:]
+
+
 def _small(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
     return Claim(
         f"norm-stays-small{where}",
-        f"{told}after decay in the first quarter the weight norm at the end is more than a quarter below never's.",
+        _told(
+            told, "after decay in the first quarter the weight norm at the end is more than a quarter below never's."
+        ),
         BJORCK,
         "of never's final weight norm, by which early decay's is smaller",
         _norm(base),
@@ -126,7 +133,9 @@ def _small(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
 def _turns(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
     return Claim(
         f"steps-turn-further{where}",
-        f"{told}after decay in the first quarter ended, a step turns the weights over twice as far as without decay.",
+        _told(
+            told, "after decay in the first quarter ended, a step turns the weights over twice as far as without decay."
+        ),
         BJORCK,
         "log2 of the angle of a step, first 25% against never, in the last three quarters of the run",
         _turning(base),
@@ -137,10 +146,11 @@ def _turns(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
 
 
 def _copied_lr(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
-    said = "without decay, copying the effective learning rate of early decay recovers over half of its gain."
     return Claim(
         f"effective-lr-is-enough{where}",
-        told + (said if told else said.capitalize()),
+        _told(
+            told, "without decay, copying the effective learning rate of early decay recovers over half of its gain."
+        ),
         ARM,
         "test accuracy: gain of the copy minus half the gain of early decay",
         _past_half(base, effective_lr=EARLY),
@@ -162,9 +172,9 @@ _COPIED_NORM = Claim(
 )
 
 _SMALL_ALONE = Claim(
-    "small-norm-alone-is-nothing",
-    "Weights held at the norm they began with, at the effective learning rate of never, gain nothing over never, to "
-    "within a point (minus the gain is above minus a point).",
+    "small-norm-alone-gains-little",
+    "Weights held at the norm they began with, at the effective learning rate of never, gain less than one point of "
+    "test accuracy over never.",
     HELD,
     "minus the test accuracy gained over never",
     _no_gain(network, NEVER),

@@ -13,14 +13,20 @@ from scipy import stats
 from torch import Tensor
 
 from wdlab.decay import COUPLINGS, Timing, is_decayed, rates, sgd_
-from wdlab.exercises.harness import Attempt, Case, Exercise, Function, attempt, check
+from wdlab.exercises.harness import Attempt, Case, Exercise, Function, attempt, check, check_value
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, name, panels
+from wdlab.figures.timing import lines
 from wdlab.stats import interval
 from wdlab.tasks import generator
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def check_same_dose(weight_decay: object) -> Report:
+    """Check the lambda with which decay in the first quarter adds up to as much lr lambda as 0.01 throughout."""
+    return check_value(SAME_DOSE, weight_decay)
 
 
 def check_early_dials(dials: object) -> Report:
@@ -50,6 +56,44 @@ def check_training_step(step: object) -> Report:
     SGD with momentum and an l2 penalty (decay enters the buffer) that acts in the first `fraction` of the run only.
     """
     return check(TRAINING_STEP, step)
+
+
+# One number
+
+QUARTER, LASTING = 0.25, 0.01
+
+
+def _constant(value: float) -> Function:
+    return lambda: value
+
+
+def _draw_dose(found: Attempt) -> Drawn:
+    """The sum of lr lambda over 100 steps at lr 0.1, for decay throughout and for the learner's early decay."""
+    yours = float((found.given or found.expected)[0])
+    sums = {
+        label: (0.1 * strength * timing.table(100)).cumsum(0).tolist()
+        for label, strength, timing in (
+            (f"λ = {LASTING:g} throughout", LASTING, Timing.always()),
+            (f"λ = {yours:.4g} in the first quarter", yours, Timing.first(QUARTER)),
+        )
+    }
+    return lines(sums, "The two should end at one height", "step", "sum of lr × λ so far")
+
+
+SAME_DOSE = Exercise(
+    title="The same dose, earlier",
+    returns=("weight_decay",),
+    reference=_constant(LASTING / QUARTER),
+    cases=({},),
+    mistakes={
+        "turned over: decay that is shorter has to be stronger": _constant(LASTING * QUARTER),
+        "the same λ in a quarter of the steps adds up to a quarter": _constant(LASTING),
+        "multiplied by the three quarters that are missing: divide by the quarter that is left": _constant(3 * LASTING),
+        "the quarter is squared: the sum is of lr λ, not of its square": _constant(LASTING / QUARTER**2),
+        "twice instead of four times: the first quarter is not the first half": _constant(2 * LASTING),
+    },
+    draw=_draw_dose,
+)
 
 
 # The toggle. Fractions and lengths are such that the border falls on a whole step, exactly.
@@ -409,4 +453,4 @@ TRAINING_STEP = Exercise(
     },
 )
 
-EXERCISES = (EARLY_DIALS, MASK, PAIRED_EFFECT, TRAINING_STEP)
+EXERCISES = (SAME_DOSE, EARLY_DIALS, MASK, PAIRED_EFFECT, TRAINING_STEP)

@@ -7,10 +7,17 @@ import math
 import torch
 from torch import Tensor
 
-from wdlab.exercises.harness import Case, Exercise, Function, check
+from wdlab.exercises.harness import Attempt, Case, Exercise, Function, check, check_value
 from wdlab.exercises.report import Report
+from wdlab.figures.drawn import Drawn
+from wdlab.figures.timing import lines
 from wdlab.measures.growth import norm_from_gradients
 from wdlab.tasks import generator
+
+
+def check_times_as_long(factor: object) -> Report:
+    """Check the number by which weights end up longer when G is 2.25 times as large, far from where they started."""
+    return check_value(TIMES_AS_LONG, factor)
 
 
 def check_longer(longer: object) -> Report:
@@ -37,6 +44,44 @@ def check_wrong_share(share: object) -> Report:
 def check_predicted_norm(predicted: object) -> Report:
     """Check `predicted(start, lr, G, momentum)`: the norm at the end of a run from the first norm, lr and G."""
     return check(PREDICTED_NORM, predicted)
+
+
+# One number
+
+STEEPER = 2.25
+
+
+def _constant(value: float) -> Function:
+    return lambda: value
+
+
+def _draw_growth(found: Attempt) -> Drawn:
+    """Two walks of 2,000 steps, one under the larger G, and the shorter one times the learner's number."""
+    yours = float((found.given or found.expected)[0])
+    rates = torch.full((2000,), 0.1, dtype=torch.float64)
+    paths = {
+        label: [(2 * G**2 * (rates[:steps] ** 2).sum().item()) ** 0.25 for steps in range(1, 2001)]
+        for label, G in (("G as it is", 1.0), ("the larger G", STEEPER))
+    }
+    times = {f"G as it is, × {yours:.4g}": [yours * norm for norm in paths["G as it is"]]}
+    del paths["G as it is"]
+    return lines(paths | times, "The two should be one line", "step", "norm")
+
+
+TIMES_AS_LONG = Exercise(
+    title="Times as long",
+    returns=("factor",),
+    reference=_constant(STEEPER**0.5),
+    cases=({},),
+    mistakes={
+        "this is by how much G grew: G enters squared, and the norm is a fourth root": _constant(STEEPER),
+        "the fourth root of G: inside the root stands its square": _constant(STEEPER**0.25),
+        "this is by how much G² grew: the norm is the fourth root of the sum": _constant(STEEPER**2),
+        "turned over: a larger G makes weights longer": _constant(STEEPER**-0.5),
+        "G changes nothing here, but the data act through it alone": _constant(1.0),
+    },
+    draw=_draw_growth,
+)
 
 
 # One step
@@ -211,4 +256,4 @@ PREDICTED_NORM = Exercise(
     },
 )
 
-EXERCISES = (LONGER, NOISY_LABELS, WRONG_SHARE, PREDICTED_NORM)
+EXERCISES = (TIMES_AS_LONG, LONGER, NOISY_LABELS, WRONG_SHARE, PREDICTED_NORM)

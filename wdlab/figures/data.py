@@ -17,9 +17,15 @@ from wdlab.stats import interval
 from wdlab.sweeps import Results
 from wdlab.tasks import of_vision
 
-KIND_TITLES = {"weight_norm": "Weight norm", "train_loss": "Training loss (nats)", "test_accuracy": "Test accuracy"}
+KIND_TITLES = {  # with the name of the axis below
+    "weight_norm": ("Weight norm at the end", "weight norm"),
+    "train_loss": ("Training loss at the end", "training loss (nats)"),
+    "test_accuracy": ("Test accuracy at the end", "test accuracy"),
+}
 SMOOTH = 20  # steps that a drawn gradient is the mean of: one batch's own says little
 EVERY = 5  # steps between the points drawn
+MEASURED: dict[str, Any] = {"linewidth": 3, "alpha": 0.45}
+PREDICTED: dict[str, Any] = {"linestyle": (0, (4, 2))}
 
 
 def noise_map(results: Mapping[str, Results]) -> Drawn:
@@ -81,7 +87,7 @@ def kinds(results: Mapping[str, Results]) -> Drawn:
         panel.axvline(
             float(data[metric].iloc[0]), color=FAINT, linewidth=0.8
         )  # the first entry is what others compare with
-        name(panel, KIND_TITLES[metric], "at the end", "")
+        name(panel, *KIND_TITLES[metric], "")
     told = "; ".join(
         f"{r.data}: norm {r.weight_norm:.1f}, loss {r.train_loss:.2f}, accuracy {r.test_accuracy:.3f}"
         for r in _each(data)
@@ -95,39 +101,42 @@ def growth(grown: Mapping[str, Growth]) -> Drawn:
     G is the root of the sum of squares over the scale-invariant tensors, and of the mean over some steps.
     """
     figure, (left, right) = panels(2, width=5.6, height=3.6)
-    rows = []
     for (label, found), look in zip(grown.items(), looks(list(grown)), strict=False):
-        colour = look["color"]
         relative = smoothed(found.relative_gradient)[::EVERY]
         steps = range(0, EVERY * len(relative), EVERY)
         left.plot(steps, relative, label=label, markevery=0.25, markersize=5, **look)
-        measured, predicted = found.measured.mean(1), found.predicted.mean(1)
-        right.plot(measured, color=colour, linewidth=3, alpha=0.45)
-        right.plot(predicted, color=colour, linestyle=(0, (4, 2)), marker=look["marker"], markevery=0.25, markersize=5)
-        error = found.predicted[-1] / found.measured[-1] - 1
-        rows.append(
-            {
-                "data": label,
-                "measured": float(measured[-1]),
-                "predicted": float(predicted[-1]),
-                "relative error": float(error.mean()),
-                "whiteness": float(found.whiteness.mean()),
-            }
-        )
+        _norms(right, found, **look)
     left.set_ylim(bottom=0)
     name(left, "G = ‖w‖ ‖gradient‖", "step", f"root mean square over {SMOOTH} steps")
     name(right, "Norm of the weights that feed BatchNorm", "step", "norm")
-    right.plot([], [], color=INK, linewidth=3, alpha=0.45, label="measured")
-    right.plot([], [], color=INK, linestyle=(0, (4, 2)), label="predicted from G")
+    right.plot([], [], **MEASURED, color=INK, label="measured")
+    right.plot([], [], **PREDICTED, color=INK, label="predicted from G")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=9, loc="outside right center")
     right.legend(frameon=False, fontsize=9)
-    data = pd.DataFrame(rows).set_index("data")
+    rows = [{"data": label, **_ends(found)} for label, found in grown.items()]
     told = "; ".join(
         f"{r['data']}: measured {r['measured']:.2f}, predicted {r['predicted']:.2f} ({r['relative error']:+.2%})"
         for r in rows
     )
-    return Drawn(figure, f"Relative gradient over the run, and the final norm it predicts. {told}.", data)
+    alt = f"Relative gradient over the run, and the final norm it predicts. {told}."
+    return Drawn(figure, alt, pd.DataFrame(rows).set_index("data"))
+
+
+def _norms(axes: Axes, found: Growth, color: str, marker: str) -> None:
+    axes.plot(found.measured.mean(1), color=color, **MEASURED)
+    axes.plot(found.predicted.mean(1), color=color, marker=marker, markevery=0.25, markersize=5, **PREDICTED)
+
+
+def _ends(found: Growth) -> dict[str, Any]:
+    """Return the norm at the end, measured and predicted, how far the second misses, and the whiteness."""
+    measured, predicted = found.measured[-1], found.predicted[-1]
+    return {
+        "measured": float(measured.mean()),
+        "predicted": float(predicted.mean()),
+        "relative error": float((predicted / measured - 1).mean()),
+        "whiteness": float(found.whiteness.mean()),
+    }
 
 
 def smoothed(relative_gradient: Tensor) -> list[float]:

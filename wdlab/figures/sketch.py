@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,12 +75,17 @@ def calibration(confidences: Sequence[float], right: Sequence[float]) -> Drawn:
     reach = [data["right"] - data["low"], data["high"] - data["right"]]
     axes.errorbar(data["stated"], data["right"], yerr=reach, fmt="o", color=COLOURS[0], capsize=4, markersize=7)
     for found in data.itertuples():
-        axes.annotate(f"n = {found.answers}", (found.stated, found.right), (8, -4), textcoords="offset points",
-                      fontsize=9, color=INK)  # fmt: skip
+        beside: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "color": INK}
+        axes.annotate(str(found.answers), (found.stated, found.right), (7, -4), **beside)
     axes.set(xlim=(0, 1.1), ylim=(-0.05, 1.05))
-    name(axes, "Stated confidence and share right", "confidence stated", "share of answers that were right")
+    name(
+        axes,
+        "Stated confidence and share right",
+        "confidence stated; beside each dot, how many answers",
+        "share that were right",
+    )
     axes.legend(frameon=False, fontsize=9, loc="upper left")
-    told = "; ".join(f"{r.answers} answers at {r.stated:.0%} sure: {r.right:.0%} right" for r in data.itertuples())
+    told = "; ".join(f"{r.stated:.0%} sure: {r.right:.0%} right of {r.answers}" for r in data.itertuples())
     return Drawn(
         figure, f"Share of answers that were right by the confidence stated. {told or 'No answers yet'}.", data
     )

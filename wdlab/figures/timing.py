@@ -132,10 +132,10 @@ def _words(curve: str) -> str:
 
 def lines(series: Mapping[str, Sequence[float]], title: str, x: str, y: str) -> Drawn:
     """Draw one line an entry of `series` against its index, named directly."""
-    figure, (axes,) = panels(1, width=6, height=3.4)
+    figure, (axes,) = panels(1, width=7.6, height=3.4)
     for (label, values), look in zip(series.items(), looks(list(series)), strict=False):
         axes.plot(range(len(values)), values, label=label, markevery=0.2, markersize=4, **look)
     name(axes, title, x, y)
-    axes.legend(frameon=False, fontsize=9)
+    figure.legend(frameon=False, fontsize=9, loc="outside right center")  # beside the lines: a long name would hide one
     told = "; ".join(f"{label} goes from {values[0]:.3g} to {values[-1]:.3g}" for label, values in series.items())
     return Drawn(figure, f"{title}, {y} against {x}: {told}.", pd.DataFrame(dict(series)))

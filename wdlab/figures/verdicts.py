@@ -34,8 +34,15 @@ def forest(verdicts: Sequence[Verdict]) -> Drawn:
     axes.set_yticks([-place for place in range(len(rows))], [_label(row) for row in rows])
     axes.axvline(0, color=FAINT, linewidth=0.8)
     name(axes, "Effects, 95% intervals, and the bar each must clear", "effect", "")
-    told = "; ".join(f"{v.id} {v.verdict}, control {v.control}" for v in verdicts)
+    told = "; ".join(map(_in_words, rows))
     return Drawn(figure, f"Effects and intervals of {len(verdicts)} claims: {told}.", pd.DataFrame(rows))
+
+
+def _in_words(row: Row) -> str:
+    measured = f"{row.effect:+.3g} ({row.low:+.3g} to {row.high:+.3g})"
+    if row.row == "control":
+        return f"its control {measured}, {row.verdict}"
+    return f"{row.id} {measured}, bar {row.smallest:+.3g}, {row.verdict}"
 
 
 def _rows(verdict: Verdict) -> tuple[Row, Row]:

@@ -12,7 +12,7 @@ import pandas as pd
 from wdlab.lab.controls import alarm, bundle, labelled, line, picture, row, stack, unseen
 from wdlab.run import Run
 from wdlab.store import Store
-from wdlab.sweeps import Results
+from wdlab.sweeps import Results, settings
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,16 @@ class Explorer:
         from IPython.display import display
 
         display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
+
+
+def check_alone(results: Results, axes: Sequence[str]) -> None:
+    """Raise ValueError, naming what it is, where runs differ in more than the settings `axes`, or one comes twice."""
+    told = pd.DataFrame([settings(run) for run in results.runs])
+    more = [column for column in told.columns if column not in axes and told[column].nunique() > 1]
+    if more:
+        raise ValueError(f"results differ in {', '.join(more)}, too; give runs that differ in {', '.join(axes)} alone.")
+    if told.duplicated(list(axes)).any():
+        raise ValueError(f"results hold a run twice; give one for each {', '.join(axes)}.")
 
 
 def stored(runs: Iterable[Run], store: Store | None = None) -> Results:

@@ -21,8 +21,8 @@ from wdlab.checks import known, number
 from wdlab.figures.style import BACKGROUND, COLOURS, FAINT, INK, dress, name
 from wdlab.figures.timing import CURVE_TITLES
 from wdlab.lab.controls import figure_png, new_figure, toggles
-from wdlab.lab.explorer import Dial, Seen
-from wdlab.sweeps import Results, settings
+from wdlab.lab.explorer import Dial, Seen, check_alone
+from wdlab.sweeps import Results
 
 AXES = ("lr", "weight_decay", "coupling", "seed")
 """What the runs of a grid may differ in."""
@@ -59,7 +59,7 @@ class Grid:
         known("metric", metric, results.table.columns)
         known("curve", curve, results.curves.columns)
         self.better, self.tolerance = known("better", better, DIRECTIONS), number("tolerance", tolerance, 0)
-        _check(results)
+        check_alone(results, AXES)
         self.metric, self.curve = metric, curve
         table = results.table
         self.couplings = tuple(dict.fromkeys(table["coupling"]))
@@ -172,15 +172,6 @@ class Grid:
         if high == low:
             high = low + 1e-9
         return LogNorm(low, high) if low > 0 and high / low > WIDE else Normalize(low, high)
-
-
-def _check(results: Results) -> None:
-    told = pd.DataFrame([settings(run) for run in results.runs])
-    more = [column for column in told.columns if column not in AXES and told[column].nunique() > 1]
-    if more:
-        raise ValueError(f"results differ in {', '.join(more)}, too; a grid differs in {', '.join(AXES)} alone.")
-    if told.duplicated(list(AXES)).any():
-        raise ValueError("results hold a run twice; give one run a cell and seed.")
 
 
 def _cells(table: pd.DataFrame, metric: str, better: str, tolerance: float) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from wdlab.checks import known, number
 from wdlab.figures.style import COLOURS, FAINT, INK, dress, name
 from wdlab.figures.timing import CURVE_TITLES, LOGARITHMIC, critical_period
 from wdlab.lab.controls import figure_png, new_figure, toggles
-from wdlab.lab.explorer import Dial, Seen
+from wdlab.lab.explorer import Dial, Seen, check_alone
 from wdlab.sweeps import Results
 
 SIDES = {"decay until t0": COLOURS[0], "decay from t0": COLOURS[1]}
@@ -42,11 +42,10 @@ class CriticalPeriod:
     """
 
     def __init__(self, until: Results, since: Results, metric: str = "test_accuracy") -> None:
-        ends = dict(zip(SIDES, ("stop", "start"), strict=True))
         results = dict(zip(SIDES, (until, since), strict=True))
-        moments = {side: _moments(results[side], end) for side, end in ends.items()}
+        moments = {"decay until t0": _moments(until, "stop"), "decay from t0": _moments(since, "start")}
+        _check(until, since, *moments.values())
         self.moments = tuple(sorted(set(moments["decay until t0"])))
-        _check(self.moments, *(set(found) for found in moments.values()))
         self.gains = critical_period(until, since, metric).data
         self.metric = metric.replace("_", " ")
         self.seeds = int(until.table["seed"].nunique())
@@ -109,11 +108,23 @@ def _moments(results: Results, end: str) -> list[float]:
     return [float(getattr(run.decay.timing, end)) for run in results.runs]
 
 
-def _check(moments: tuple[float, ...], until: set[float], since: set[float]) -> None:
-    if until != since or not {0.0, 1.0} <= until:
+def _check(until: Results, since: Results, moments: list[float], others: list[float]) -> None:
+    """Refuse what is no pair: other windows, other moments or seeds on one side, or runs that differ in more."""
+    inside = {run.decay.timing.start for run in until.runs} | {1 - run.decay.timing.stop for run in since.runs}
+    if {run.decay.timing.kind for run in (*until.runs, *since.runs)} != {"window"} or inside != {0.0}:
+        raise ValueError("until and since are not allowed; give windows [0, t0) and windows [t0, 1).")
+    cells = [sorted(zip(found, _seeds(side), strict=True)) for found, side in ((moments, until), (others, since))]
+    if cells[0] != cells[1] or not {0.0, 1.0} <= set(moments):
         raise ValueError(
-            f"until has the moments {list(moments)} and since {sorted(since)}; give both the same, 0 and 1 among them."
+            f"until has the moments {sorted(set(moments))} and since {sorted(set(others))}, or they have other seeds; "
+            "give both the same, 0 and 1 among the moments."
         )
+    both = {history.run: history for history in (*until.histories, *since.histories)}  # always is on both sides
+    check_alone(Results(tuple(both.values())), ("timing", "seed"))
+
+
+def _seeds(results: Results) -> list[int]:
+    return [run.seed for run in results.runs]
 
 
 def _means(results: Results, moments: list[float]) -> dict[float, pd.DataFrame]:

@@ -13,8 +13,9 @@ from wdlab.checks import known
 from wdlab.figures.drawn import Drawn
 from wdlab.lab.classroom import gather
 from wdlab.lab.controls import line
-from wdlab.lab.questions import NONE_MADE, Choice, Curve, Number, Question, Sketch
+from wdlab.lab.questions import NONE_MADE, Choice, Number, Question
 from wdlab.lab.scores import LEVEL, counts_to_expect
+from wdlab.lab.sketch import Curve, Sketch
 
 FEW = 10  # answers below which a share says little about anybody
 Asked = Choice | Number | Sketch
@@ -109,15 +110,17 @@ class Score:
         low, high = counts_to_expect(stated)
         expected = f"{low}" if low == high else f"{low} to {high}"
         sure = sum(stated) / len(stated)
+        were = "answer was" if len(counted) == 1 else "answers were"
         found = (
-            f"{right} of {len(counted)} answers were right, and you were {sure:.0%} sure on average. Somebody who is "
-            f"right exactly as often as these confidences say would have {expected} right {LEVEL:.0%} of the time: "
+            f"{right} of {len(counted)} {were} right, and you were {sure:.0%} sure on average. Somebody who is right "
+            f"exactly as often as these confidences say would have {expected} right {LEVEL:.0%} of the time: "
         )
         if right < low:
             return found + "you were surer than you were right."
         if right > high:
             return found + "you knew more than you claimed."
-        few = f", but {len(counted)} answers are too few to tell much" if len(counted) < FEW else ""
+        many = "1 answer is" if len(counted) == 1 else f"{len(counted)} answers are"
+        few = f", but {many} too few to tell much" if len(counted) < FEW else ""
         return found + f"yours agree with that{few}."
 
     def __repr__(self) -> str:
@@ -125,7 +128,7 @@ class Score:
         return "\n".join([*told, self.words])
 
     def _repr_html_(self) -> str:
-        names = ("Question", "Your answer", "Sure", "Truth", "Score", "Knowing nothing")
+        names = ("Question", "Your answer", "Sure", "Truth", "Score", "Blind guess")
         head = "".join(f'<th scope="col" style="{LEFT}">{name}</th>' for name in names)
         body = "".join(f"<tr>{''.join(map(_cell, _row(question)))}</tr>" for question in self.questions)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

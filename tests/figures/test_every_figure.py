@@ -29,6 +29,7 @@ from wdlab.measures.equilibrium import Equilibrium, Walk
 from wdlab.sweeps import Results
 from wdlab.tasks import TASKS
 from wdlab.tasks.convex import Quadratic
+from wdlab.tasks.unequal import descend
 
 NUMBER = re.compile(r"[-+−]?\d+(?:,\d{3})*(?:\.\d+(?:e[-+]?\d+)?%?|%)")  # whole numbers are found too easily
 TASK = replace(TASKS["mnist1d"], train_size=200, batch_size=50)
@@ -69,7 +70,12 @@ def path(*shape: int) -> torch.Tensor:
 
 def measured_nets() -> pd.DataFrame:
     rows = [
-        {"timing": t, "seed": s, "test_error": 0.31 - 0.017 * t + 0.003 * (s * t % 3), "weight_norm": 9.3 - t * s % 5}
+        {
+            "timing": t,
+            "seed": s,
+            "test_error": 0.31 - 0.017 * t + 0.003 * (s * t % 3),
+            "weight_norm": 9.3 - t * (s + 1) % 5,
+        }
         for s in range(4)
         for t in range(4)
     ]
@@ -96,7 +102,37 @@ EQUILIBRIA = [
     for kind, lr in (("one", 0.15), ("two", 0.35))
 ]
 
+
+def a_grid() -> pd.DataFrame:
+    """Runs of two seeds over couplings, learning rates and lambdas, as `wdlab.grids.tabulate` returns them."""
+    rows = [
+        {
+            "coupling": coupling,
+            "lr": lr,
+            "weight_decay": strength,
+            "seed": seed,
+            "score": 0.613 + 7.3 * lr - 0.037 * seed - 0.21 * (strength in (0.01, 10.0)),
+            "decay_share": 0.11 + 0.017 * place,
+            "diverged_at": float("nan"),
+        }
+        for coupling, strengths in (("l2", (0.001, 0.01)), ("decoupled", (1.0, 10.0)))
+        for place, strength in enumerate(strengths)
+        for lr in (0.003, 0.01)
+        for seed in (0, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
 EXAMPLES: dict[str, Callable[[Callable[..., Drawn]], Drawn]] = {
+    "adam.split_step": lambda f: f(
+        descend([("l2", 0.01)], (10_000, 10_001), (1.0, 0.01), steps=100), (1.0, 0.01), 0.01, "l2"
+    ),
+    "adam.paths": lambda f: f({"l2": {"one": path(9), "two": path(9) / 2}}),
+    "adam.drowning": lambda f: f({"l2": path(4, 2), "decoupled": path(4, 2) / 2}, (1.0, 0.1), {"l2": [1.25, 0.375]}),
+    "grids.heat_maps": lambda f: f(a_grid()),
+    "grids.best_scores": lambda f: f({"exact match": a_grid()}),
+    "grids.best_lambdas": lambda f: f(a_grid()),
+    "grids.shares": lambda f: f(a_grid()),
     "arms.gains": lambda f: f({"early": [0.031, 0.036], "copy": [0.022, 0.029]}, "early"),
     "branches.branches": lambda f: f(dict(zip("ab", timed(Timing.never()).histories, strict=True)), 0.5, 20, "A fork"),
     "convex.trajectories": lambda f: f(

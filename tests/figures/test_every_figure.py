@@ -87,6 +87,18 @@ def a_claim() -> Claim:
     return Claim("a-claim", "s.", "o", "u", lambda s: [0.342, 0.367], "c", lambda s: [0.013, 0.018], levels)
 
 
+def a_grid() -> pd.DataFrame:
+    rows = [
+        {"coupling": coupling, "lr": lr, "weight_decay": strength, "seed": seed, "decay_share": 0.31 + 17 * strength}
+        | {"score": 0.62 + 13 * lr - 3 * strength + 0.017 * seed, "diverged_at": float("nan")}
+        for coupling in ("l2", "decoupled")
+        for strength in (0.001, 0.01)
+        for lr in (0.003, 0.01)
+        for seed in (0, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
 FORM = Equilibrium(2.13, 0.057)
 CURVES = {"one": [1.25, 2.75], "two": [3.5, 5.125]}
 EQUILIBRIA = [
@@ -144,6 +156,10 @@ EXAMPLES: dict[str, Callable[[Callable[..., Drawn]], Drawn]] = {
     "data.set_sizes": lambda f: f(swept(*(of(RUN, train_size=size) for size in (100, 200)))),
     "data.kinds": lambda f: f({"as it is": swept(RUN), "two classes": swept(of(RUN, classes=2))}),
     "data.growth": lambda f: f({"clean": followed([replace(RUN, schedule=Schedule("constant"))])}),
+    "grids.heat_maps": lambda f: f(a_grid()),
+    "grids.best_scores": lambda f: f({"exact match": a_grid()}),
+    "grids.best_lambdas": lambda f: f(a_grid()),
+    "grids.shares": lambda f: f(a_grid()),
     "scale.overlaid": lambda f: f({"one": path(9), "two": -path(9)}, "Title", "k", "y"),
     "scale.approach": lambda f: f({"start": Walk(path(40, 1, 1), path(40, 1, 1) / 40)}, FORM, "A walk"),
     "scale.equilibria": lambda f: f(pd.DataFrame(EQUILIBRIA)),

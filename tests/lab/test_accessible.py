@@ -12,9 +12,10 @@ import ipywidgets as widgets
 import pytest
 
 from wdlab import Decay, Model, Optimizer, Results, Run, Timing, sweep
-from wdlab.lab import CriticalPeriod, Explorer, Grid, Lab, Perturb, Predictions, Rescale, Trajectory
+from wdlab.lab import CriticalPeriod, Explorer, Grid, Lab, Perturb, Predictions, Rescale, Trajectory, Translator
 from wdlab.lab.controls import VIEW
 from wdlab.lab.perturb import RANGES
+from wdlab.tasks import Translation
 
 SMALL = Run(model=Model(width=8, depth=1), steps=8, evaluations=2)
 SEEDS = (10_000, 10_001)
@@ -45,6 +46,12 @@ def grid() -> Explorer:
     return Explorer(Grid(swept(*cells)))
 
 
+def translator() -> Translator:
+    task = Translation(train_size=20, test_size=10, batch_size=10)
+    run = Run(task, Model("transformer", 8, 1), Optimizer("adam", 0.01), decay=Decay(0.1), steps=4, evaluations=2)
+    return Translator(sweep([replace(run, seed=seed) for seed in SEEDS], jobs=1, networks=True))
+
+
 def perturb() -> Perturb:
     return Perturb({"one": replace(SMALL, seed=SEEDS[0])})
 
@@ -56,6 +63,7 @@ WIDGETS: dict[str, Callable[[], Any]] = {
     "Perturb": perturb,
     "Explorer of a critical period": period,
     "Explorer of a grid": grid,
+    "Translator": translator,
     "a choice": lambda: Predictions().ask("q", "Which?", ["a", "b"]),
     "a number": lambda: Predictions().ask_number("q", "How far?", 0, 10, "degrees"),
     "a sketch": lambda: Predictions().ask_curve("q", "Draw the norm.", [0, 0.5, 1], 0, 10, "share", "norm"),

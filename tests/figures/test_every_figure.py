@@ -87,18 +87,6 @@ def a_claim() -> Claim:
     return Claim("a-claim", "s.", "o", "u", lambda s: [0.342, 0.367], "c", lambda s: [0.013, 0.018], levels)
 
 
-def a_grid() -> pd.DataFrame:
-    rows = [
-        {"coupling": coupling, "lr": lr, "weight_decay": strength, "seed": seed, "decay_share": 0.31 + 17 * strength}
-        | {"score": 0.62 + 13 * lr - 3 * strength + 0.017 * seed, "diverged_at": float("nan")}
-        for coupling in ("l2", "decoupled")
-        for strength in (0.001, 0.01)
-        for lr in (0.003, 0.01)
-        for seed in (0, 1)
-    ]
-    return pd.DataFrame(rows)
-
-
 FORM = Equilibrium(2.13, 0.057)
 CURVES = {"one": [1.25, 2.75], "two": [3.5, 5.125]}
 EQUILIBRIA = [
@@ -141,12 +129,7 @@ EXAMPLES: dict[str, Callable[[Callable[..., Drawn]], Drawn]] = {
     ),
     "adam.paths": lambda f: f({"l2": {"one": path(9), "two": path(9) / 2}}),
     "adam.drowning": lambda f: f({"l2": path(4, 2), "decoupled": path(4, 2) / 2}, (1.0, 0.1), {"l2": [1.25, 0.375]}),
-    "grids.heat_maps": lambda f: f(a_grid()),
-    "grids.best_scores": lambda f: f({"exact match": a_grid()}),
-    "grids.best_lambdas": lambda f: f(a_grid()),
-    "grids.shares": lambda f: f(a_grid()),
     "arms.gains": lambda f: f({"early": [0.031, 0.036], "copy": [0.022, 0.029]}, "early"),
-    "branches.branches": lambda f: f(dict(zip("ab", timed(Timing.never()).histories, strict=True)), 0.5, 20, "A fork"),
     "convex.trajectories": lambda f: f(
         Quadratic(torch.eye(2).double(), torch.ones(2).double()), {"l2": path(9, 2)}, {"rest": torch.tensor([0.5, 0.7])}
     ),

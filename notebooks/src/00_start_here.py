@@ -174,6 +174,7 @@ other
 # | [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) | why a flat network need not be a good one, and what to measure instead |
 # | [06 · Data grow the weights](06_data_grow_the_weights.ipynb) | how the data decide how fast weights grow |
 # | [07 · Inside Adam](07_inside_adam.ipynb) | where λw enters Adam, and which weights pay for it |
+# | [08 · Decoupled decay in translation](08_decoupled_decay_in_translation.ipynb) | how to compare couplings fairly, over a whole grid |
 #
 # Teachers: every notebook opens with a question to commit to, ends with its score, and has exercises that check
 # themselves. Each runs from a clean start with *Run All*. Where the environment variable `WDLAB_CLASS` names a file, scored

@@ -668,7 +668,8 @@ predictions.score()
 # passes: while λw is larger than the gradient it shortens the objective's own step. Each step can be split into the two
 # parts exactly, because a moving average is linear.
 #
-# **Next:** back to [01 · What weight decay is](01_what_weight_decay_is.ipynb), where Adam's resting points were drawn in two
+# **Next:** [08 · Decoupled decay in translation](08_decoupled_decay_in_translation.ipynb), where the couplings meet over a whole
+# grid. **Back:** [01 · What weight decay is](01_what_weight_decay_is.ipynb), where Adam's resting points were drawn in two
 # weights, or to [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb) for the norm at which AdamW
 # settles and Adam with l2 does not.
 #

@@ -114,7 +114,9 @@ def brute_force(model: Transformer, source: list[int], longest: int) -> list[int
     while len(found) < longest and END not in found:
         target = torch.tensor([[[*found, START]]])  # its last word is never read
         with torch.no_grad():
-            found.append(int(model(tokens, target)[0, 0, -1].argmax()))
+            words = model(tokens, target)[0, 0, -1]
+        words[[PAD, START]] = -torch.inf  # no answer holds them
+        found.append(int(words.argmax()))
     return found
 
 

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import ipywidgets as widgets
 import pandas as pd
 
-from wdlab.lab.controls import alarm, bundle, labelled, line, picture, row, stack, unseen
+from wdlab.lab.controls import labelled, line, picture, row, stack, unseen
+from wdlab.lab.instant import Instant
 from wdlab.run import Run
 from wdlab.store import Store
 from wdlab.sweeps import Results, settings
@@ -53,7 +54,7 @@ class View(Protocol):
         """Return what there is to see."""
 
 
-class Explorer:
+class Explorer(Instant):
     """Sliders over finished runs: the point of a curve or the cell of a grid, with the runs it is made of.
 
     Give a view, `CriticalPeriod(until, since)` or `Grid(results)`, and a first setting by the names of its dials.
@@ -64,24 +65,9 @@ class Explorer:
     def __init__(self, view: View, **setting: Any) -> None:
         self.view = view
         self.setting = view.turned(view.start(), setting)
-        self._following = False
         self._make_widgets()
         self._follow()
         self._redraw()
-
-    def turn(self, **dials: Any) -> None:
-        """Turn some dials from code. Raises ValueError, and says so below the picture, for what is not allowed."""
-        try:
-            self.setting = self.view.turned(self.setting, dials)
-        except ValueError as error:
-            self.status.value = alarm(str(error))
-            raise
-        self._follow()
-        self._redraw()
-
-    def close(self) -> None:
-        """Take the widgets away."""
-        self._root.close()
 
     def _make_widgets(self) -> None:
         shown = self.view.dials()
@@ -100,17 +86,15 @@ class Explorer:
             turned = next(key for key, dial in self.dials.items() if dial is change["owner"])
             self.turn(**{turned: change["new"]})
 
-    def _follow(self) -> None:
-        """Show the setting on the dials; what a slider offers may depend on the others."""
-        self._following = True
-        try:
-            offered = self.view.offered(self.setting)
-            for key, dial in self.dials.items():
-                if key in offered and tuple(dial.options) != tuple(offered[key]):
-                    dial.options = offered[key]
-                dial.value = getattr(self.setting, key)
-        finally:
-            self._following = False
+    def _turned(self, setting: Any, dials: Mapping[str, Any]) -> Any:
+        return self.view.turned(setting, dials)
+
+    def _set_dials(self) -> None:
+        offered = self.view.offered(self.setting)  # what a slider offers may depend on the others
+        for key, dial in self.dials.items():
+            if key in offered and tuple(dial.options) != tuple(offered[key]):
+                dial.options = offered[key]
+            dial.value = getattr(self.setting, key)
 
     def _redraw(self) -> None:
         seen = self.view.see(self.setting)
@@ -119,15 +103,6 @@ class Explorer:
         self.image.value = self._png = seen.png
         self.words.value = unseen(self.alt)
         self.status.value = line(self.told, role="status")
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        self._root.explorer = self  # what a cell shows stays alive with its widgets
-        return bundle(self._root, self._png, self.alt)
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
 
 
 def check_alone(results: Results, axes: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from typing import Any
@@ -24,8 +24,6 @@ from wdlab.claims import ALWAYS, NEVER, network
 from wdlab.claims.chapter05 import learned_from, restored
 from wdlab.figures.style import FAINT, INK, dress, looks, name
 from wdlab.lab.controls import (
-    alarm,
-    bundle,
     figure_png,
     labelled,
     line,
@@ -36,6 +34,7 @@ from wdlab.lab.controls import (
     toggles,
     unseen,
 )
+from wdlab.lab.instant import Instant
 from wdlab.measures import Subject, rescale_, weight_norm
 from wdlab.measures.complexity import weight_tensors
 from wdlab.measures.sharpness import noise_sharpness
@@ -88,7 +87,7 @@ class Setting:
         return f"Noise: {kind}, size {self.size:.2g}" + ("" if self.c == 1 else f"; weights of {whose} × {self.c:.2g}")
 
 
-class Perturb:
+class Perturb(Instant):
     """Trained networks whose weights get noise: by how much the loss rises, at each size of the noise.
 
     Dials, by the names of `Setting`: size (0.003 to 1), noise ("absolute", "layer", "filter", "element": the kinds of
@@ -105,37 +104,16 @@ class Perturb:
         self.labels = tuple(histories)
         self.setting = self._turned(Setting(), setting)
         self._nets = {(label, 1.0): _Net(*_loaded(history)) for label, history in histories.items()}
-        self._following = False
         self._picture = _Picture(self.labels)
         self._make_widgets()
         for noise in KINDS:  # read beforehand, so that no turn needs more than one set of curves
             self._curves(replace(self.setting, noise=noise, c=1.0))
         self._redraw()
 
-    def turn(self, **dials: Any) -> None:
-        """Turn some dials from code. Raises ValueError, and says so below the dials, for what is not allowed."""
-        try:
-            self.setting = self._turned(self.setting, dials)
-        except ValueError as error:
-            self.status.value = alarm(str(error))
-            raise
-        self._following = True
-        try:
-            for key, dial in self.dials.items():
-                dial.value = getattr(self.setting, key)
-        finally:
-            self._following = False
-        self._redraw()
-
-    def close(self) -> None:
-        """Take the widgets away."""
-        self._root.close()
-
     def _turned(self, setting: Setting, dials: Mapping[str, Any]) -> Setting:
-        for dial in dials:
-            known("dial", dial, [field.name for field in fields(Setting)])
         known("to", dials.get("to", ALL), (ALL, *self.labels))
-        return replace(setting, **dials)
+        turned: Setting = super()._turned(setting, dials)
+        return turned
 
     # Widgets
 
@@ -218,15 +196,6 @@ class Perturb:
         self.sentence.value = line(KINDS[self.setting.noise])
         self.words.value = unseen(self.alt)
         self.status.value = line(self.told, role="status")
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        self._root.perturb = self  # what a cell shows stays alive with its widgets
-        return bundle(self._root, self._png, self.alt)
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=1)

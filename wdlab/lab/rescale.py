@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from wdlab.checks import known, number
 from wdlab.claims import trained_network
 from wdlab.figures.style import COLOURS, FAINT, INK, dress, name
-from wdlab.lab.controls import alarm, bundle, figure_png, labelled, line, new_figure, picture, row, stack, unseen
+from wdlab.lab.controls import figure_png, labelled, line, new_figure, picture, row, stack, unseen
+from wdlab.lab.instant import Instant
 from wdlab.measures.scale import Scaled, at_scale
 from wdlab.train import Training
 
@@ -61,7 +62,7 @@ class Setting:
         return f"Hidden weights × {self.c:.2g}, network {net}, {self.optimizer}"
 
 
-class Rescale:
+class Rescale(Instant):
     """A trained network whose hidden weights are multiplied by c: each quantity against its value at c = 1.
 
     Dials, by the names of `Setting`: c (0.1 to 10), optimizer ("SGD" with lr 0.1, "Adam" with lr 0.001; one first step
@@ -72,32 +73,12 @@ class Rescale:
     """
 
     def __init__(self, networks: dict[str, Training] | None = None, **setting: Any) -> None:
-        self.setting = _turned(Setting(), setting)
+        self.setting = self._turned(Setting(), setting)
         self._networks = {} if networks is None else _checked(networks)
         self._at_one: dict[tuple[str, str], Scaled] = {}
-        self._following = False
         self._picture = _Picture()
         self._make_widgets()
         self._redraw()
-
-    def turn(self, **dials: Any) -> None:
-        """Turn some dials from code. Raises ValueError, and says so below the dials, for what is not allowed."""
-        try:
-            self.setting = _turned(self.setting, dials)
-        except ValueError as error:
-            self.status.value = alarm(str(error))
-            raise
-        self._following = True
-        try:
-            for key, dial in self.dials.items():
-                dial.value = getattr(self.setting, key)
-        finally:
-            self._following = False
-        self._redraw()
-
-    def close(self) -> None:
-        """Take the widgets away."""
-        self._root.close()
 
     # Widgets
 
@@ -168,15 +149,6 @@ class Rescale:
         self.image.value = self._png = self._picture.draw(self.data, str(self.setting))
         self.words.value = unseen(self.alt)
         self.status.value = line(self.told, role="status")
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        self._root.rescale = self  # what a cell shows stays alive with its widgets
-        return bundle(self._root, self._png, self.alt)
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
 
 
 @lru_cache(maxsize=2)
@@ -256,9 +228,3 @@ def _checked(networks: dict[str, Training]) -> dict[str, Training]:
                 f"networks[{key!r}] is not allowed; give a Training of one run whose model has norm={key == 'on'}."
             )
     return dict(networks)
-
-
-def _turned(setting: Setting, dials: dict[str, Any]) -> Setting:
-    for dial in dials:
-        known("dial", dial, [field.name for field in fields(Setting)])
-    return replace(setting, **dials)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,8 @@ import pandas as pd
 from wdlab.checks import known, number
 from wdlab.decay import COUPLINGS
 from wdlab.figures.adam import scale_labels, split_step
-from wdlab.lab.controls import alarm, bundle, labelled, line, log_slider, picture, row, stack, toggles, unseen
+from wdlab.lab.controls import alarm, labelled, line, log_slider, picture, row, stack, toggles, unseen
+from wdlab.lab.instant import Instant
 from wdlab.tasks.unequal import ONES, SCALES, Descent, descend, rest
 
 STEPS, LR = 1000, 0.04  # fewer and longer steps than elsewhere, so that an answer comes at once
@@ -50,7 +51,7 @@ class Setting:
         return f"{self.coupling}, λ {self.weight_decay:.2g}, gradients {self.gradients}, from {self.start}"
 
 
-class SplitStep:
+class SplitStep(Instant):
     """Adam on a quadratic whose four coordinates have gradients of different sizes, under any coupling of decay.
 
     It shows the update rule with the terms in which λw takes part marked, w over training, and the lengths of the two
@@ -61,29 +62,9 @@ class SplitStep:
     """
 
     def __init__(self, **setting: Any) -> None:
-        self.setting = _turned(Setting(), setting)
-        self._following = False
+        self.setting = self._turned(Setting(), setting)
         self._make_widgets()
         self._redraw()
-
-    def turn(self, **dials: Any) -> None:
-        """Turn some dials from code. Raises ValueError, and says so below the dials, for what is not allowed."""
-        try:
-            self.setting = _turned(self.setting, dials)
-        except ValueError as error:
-            self.status.value = alarm(str(error))
-            raise
-        self._following = True
-        try:
-            for key, dial in self.dials.items():
-                dial.value = getattr(self.setting, key)
-        finally:
-            self._following = False
-        self._redraw()
-
-    def close(self) -> None:
-        """Take the widgets away."""
-        self._root.close()
 
     # Widgets
 
@@ -129,15 +110,6 @@ class SplitStep:
         self.image.value = self._png = drawn.png()
         self.words.value = unseen(self.alt)
         self.status.value = alarm(self.told) if lost else line(self.told, role="status")
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        self._root.split = self  # what a cell shows stays alive with its widgets
-        return bundle(self._root, self._png, self.alt)
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
 
 
 def rule(name: str) -> str:
@@ -192,9 +164,3 @@ def _why(name: str) -> str:
         return "lr λ/√v is above 2 there, so decay overshoots 0. Lower λ."
     cause = "λw happened to cancel the gradient in v" if where.a_v else "v was still far smaller than λw"
     return f"{cause}, and a weight was thrown so far that it is not back yet."
-
-
-def _turned(setting: Setting, dials: dict[str, Any]) -> Setting:
-    for dial in dials:
-        known("dial", dial, [field.name for field in fields(Setting)])
-    return replace(setting, **dials)

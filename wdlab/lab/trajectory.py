@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as widgets
@@ -14,7 +14,8 @@ from torch import Tensor
 from wdlab.checks import known, number
 from wdlab.decay import Decay, Timing
 from wdlab.figures.convex import diverges_at, trajectories
-from wdlab.lab.controls import alarm, bundle, labelled, line, log_slider, picture, row, stack, unseen
+from wdlab.lab.controls import alarm, labelled, line, log_slider, picture, row, stack, unseen
+from wdlab.lab.instant import Instant
 from wdlab.tasks.convex import Quadratic, adamw_rest, descend, gradient_noise, rest
 
 STEPS = 300
@@ -87,7 +88,7 @@ class Setting:
         return f"{self.optimizer}, {decay}, lr {self.lr:.2g}"
 
 
-class Trajectory:
+class Trajectory(Instant):
     """The paths of l2 and decoupled decay over the contours of a loss in two weights, redrawn when a dial is turned.
 
     Give a first setting by the names of `Setting`: optimizer ("SGD", "SGD with momentum", "Adam"), coupling ("both",
@@ -100,24 +101,9 @@ class Trajectory:
     """
 
     def __init__(self, **setting: Any) -> None:
-        self.setting = _turned(Setting(), setting)
-        self._following = False
+        self.setting = self._turned(Setting(), setting)
         self._make_widgets()
         self._redraw()
-
-    def turn(self, **dials: Any) -> None:
-        """Turn some dials from code. Raises ValueError, and says so below the dials, for what is not allowed."""
-        try:
-            self.setting = _turned(self.setting, dials)
-        except ValueError as error:
-            self.status.value = alarm(str(error))
-            raise
-        self._set_widgets()
-        self._redraw()
-
-    def close(self) -> None:
-        """Take the widgets away."""
-        self._root.close()
 
     # Widgets
 
@@ -139,24 +125,18 @@ class Trajectory:
         self.dials["lr"] = log_slider(0.1, -3, 1)
         self.status, self.words = widgets.HTML(), widgets.HTML()
         self.image = picture(b"", "720px")
-        self._set_widgets()
+        self._follow()
         for dial in self.dials.values():
             dial.observe(self._on_change, "value")
         left = stack([*(labelled(self.dials[key], *asks[key]) for key in asks)], flex="1 1 270px", min_width="0")
         right = stack([self.image, self.status, self.words], flex="3 1 460px", max_width="720px", min_width="0")
         self._root = row([left, right], align_items="flex-start", width="100%")
 
-    def _set_widgets(self) -> None:
-        self._following = True
-        try:
-            for key, dial in self.dials.items():
-                value = getattr(self.setting, key)
-                if key in ("weight_decay", "lr"):  # the slider becomes longer where it does not reach
-                    exponent = math.log10(value)
-                    dial.min, dial.max = min(dial.min, math.floor(exponent)), max(dial.max, math.ceil(exponent))
-                dial.value = value
-        finally:
-            self._following = False
+    def _set_dials(self) -> None:
+        for key in ("weight_decay", "lr"):  # the slider becomes longer where it does not reach
+            dial, exponent = self.dials[key], math.log10(getattr(self.setting, key))
+            dial.min, dial.max = min(dial.min, math.floor(exponent)), max(dial.max, math.ceil(exponent))
+        super()._set_dials()
 
     def _on_change(self, _: object) -> None:
         if self._following:
@@ -177,21 +157,6 @@ class Trajectory:
         self.image.value = self._png = drawn.png()
         self.words.value = unseen(self.alt)
         self.status.value = alarm(self.told) if "diverges" in self.told else line(self.told, role="status")
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
-        self._root.trajectory = self  # what a cell shows stays alive with its widgets
-        return bundle(self._root, self._png, self.alt)
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self._repr_mimebundle_(), raw=True)  # type: ignore[no-untyped-call]
-
-
-def _turned(setting: Setting, dials: dict[str, Any]) -> Setting:
-    for name in dials:
-        known("dial", name, [field.name for field in fields(Setting)])
-    return replace(setting, **dials)
 
 
 def _apart(paths: dict[str, Tensor]) -> list[str]:

@@ -24,8 +24,7 @@ def test_a_learner_turns_the_coupling(server: Server, open_notebook: Callable[..
     first = notebook.picture().get_attribute("src")
     notebook.press("decoupled")
     notebook.see("(AdamW)")
-    bold = page.locator(f'{OUTPUT} span[style*="font-weight: bold"], {OUTPUT} span[style*="font-weight:bold"]')
-    assert [text.strip() for text in bold.all_inner_texts()] == ["+ d"]
+    assert [text.strip() for text in page.locator(f"{OUTPUT} strong").all_inner_texts()] == ["+ d"]
     page.wait_for_function("([output, src]) => document.querySelector(`${output} img`).src != src", arg=[OUTPUT, first])
     notebook.press("the minimum")
     notebook.press("second_moment")

@@ -15,6 +15,7 @@ from wdlab.decay import COUPLINGS
 from wdlab.figures.adam import scale_labels, split_step
 from wdlab.lab.controls import alarm, labelled, line, log_slider, picture, row, stack, toggles, unseen
 from wdlab.lab.instant import Instant
+from wdlab.lab.rule import rule
 from wdlab.tasks.unequal import ONES, SCALES, Descent, descend, rest
 
 STEPS, LR = 1000, 0.04  # fewer and longer steps than elsewhere, so that an answer comes at once
@@ -106,29 +107,10 @@ class SplitStep(Instant):
         self.data: pd.DataFrame = drawn.data
         self.told, lost = _told(self.descent, setting)
         self.alt = f"{drawn.alt} {COUPLINGS[setting.coupling].says} {self.told}"
-        self.rule.value = rule(setting.coupling)
+        self.rule.value = rule("adam", setting.coupling) + line(COUPLINGS[setting.coupling].says)
         self.image.value = self._png = drawn.png()
         self.words.value = unseen(self.alt)
         self.status.value = alarm(self.told) if lost else line(self.told, role="status")
-
-
-def rule(name: str) -> str:
-    """Return the update rule as HTML, the terms in which d = λw takes part under a coupling marked, others faint."""
-    a_m, a_v, a_own, a_adapt, a_post = COUPLINGS[name].numbers
-    lines = [
-        f"m ← EMA(g{_term(' + d', a_m)}) &emsp; v ← EMA((g{_term(' + d', a_v)})²)"
-        f"{_term(' &emsp; s ← EMA(d) &emsp; u ← EMA(d²)', a_own)}",
-        f"w ← w − lr · ( m̂ / (√v̂ + ε){_term(' + ŝ / (√û + ε)', a_own)}"
-        f"{_term(' + d / (√v̂ + ε)', a_adapt)}{_term(' + d', a_post)} )",
-    ]
-    box = "font-family:var(--jp-code-font-family, monospace); line-height:1.7; padding:6px 0; overflow-wrap:anywhere"
-    said = f"<div>{COUPLINGS[name].says} (d = λw)</div>"
-    return f'<div style="{box}">{"".join(f"<div>{text}</div>" for text in lines)}</div>{said}'
-
-
-def _term(text: str, number: float) -> str:
-    look = "font-weight:bold; border-bottom:3px solid currentColor" if number else "opacity:.45"
-    return f'<span style="{look}">{text}</span>'
 
 
 @lru_cache(maxsize=64)

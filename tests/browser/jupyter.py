@@ -87,6 +87,12 @@ class Notebook:
         self.page.click('.lm-MenuBar-itemLabel:text-is("Run")')
         self.page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
 
+    def save_notebook(self) -> None:
+        """Press Control+S and wait until the file is written."""
+        with self.page.expect_response(lambda r: "/api/contents/" in r.url and r.request.method == "PUT"):
+            self.page.keyboard.press("Escape")
+            self.page.keyboard.press("Control+s")
+
     def see(self, text: str, seconds: float = 30.0) -> None:
         """Wait until an output holds `text`."""
         self.page.wait_for_function(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 
 import pytest
 
-from tests.browser.jupyter import OUTPUT, ROOT, SCREENSHOTS, Notebook, Server
+from tests.browser.jupyter import OUTPUT, SCREENSHOTS, Notebook, Server
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
@@ -262,21 +261,4 @@ def test_a_learner_opens_a_link_turns_every_dial_and_comes_back(server: Server, 
     notebook.press("Run")
     notebook.see("Done: early, adaptive, λ 0.01, lr 0.1", 60)
     assert page.evaluate(CUT, OUTPUT) == []
-    assert notebook.complaints == []
-
-
-@pytest.mark.skipif(not (ROOT / "notebooks" / "00_start_here.ipynb").exists(), reason="notebook 00 is not written yet")
-def test_notebook_00_opens_the_course(server: Server, open_notebook: Open) -> None:
-    server.set("themes", theme="JupyterLab Light")
-    shutil.copy(ROOT / "notebooks" / "00_start_here.ipynb", server.notebooks)
-    notebook = open_notebook("00_start_here.ipynb")
-    notebook.run_all()
-    notebook.page.wait_for_selector(f"{OUTPUT} .widget-toggle-buttons")
-    run = notebook.page.locator(f'{OUTPUT} button:text-is("Run")').first
-    run.scroll_into_view_if_needed()
-    run.click()
-    notebook.see("Running: ")
-    notebook.save("8-start-here")
-    notebook.press("Stop")
-    notebook.see("Stopped at step", 60)  # the cells below come first
     assert notebook.complaints == []

@@ -147,6 +147,8 @@ def environment(folder: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "WDLAB_SCALE": "ci",
     }
+    if stored := os.environ.get("WDLAB_TESTS_STORE"):  # what the notebooks' tests have computed just before
+        ours["WDLAB_CACHE"] = stored
     kept = {name: value for name, value in os.environ.items() if name != "WDLAB_HEADLESS"}
     return kept | ours
 

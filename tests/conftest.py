@@ -1,4 +1,4 @@
-"""What all tests and doctests share: a cache folder of the session's own, and one thread a process."""
+"""What all tests and doctests share: a cache folder of the session's own, one thread a process, recorded seconds."""
 
 from __future__ import annotations
 
@@ -31,3 +31,11 @@ def _keep_data(config: pytest.Config, data: Path) -> None:
         data.symlink_to(config.cache.mkdir("wdlab-data"), target_is_directory=True)
     except OSError:
         return  # as on Windows without the right to link: then they are made once a session
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the seconds that tests recorded, also those measured in another process."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    for report in reports:
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

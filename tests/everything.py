@@ -9,6 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,16 +24,16 @@ PARTS = {
     "notebooks-check": ["notebooks/build.py", "check"],
     "notebooks": [*PYTEST, "--dist=worksteal", "-m", "notebook", "tests/notebooks"],
     "binder": ["-m", "pytest", "-m", "binder", "tests/binder"],
-    "browser": ["-m", "pytest", "-m", "browser", "tests/browser"],
+    "browser": [*PYTEST, "--dist=worksteal", "-m", "browser", "tests/browser"],
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # two processes side by side, one core each
 
 
-def run(name: str) -> tuple[bool, float]:
-    """Run one part; whether it passed, and its seconds."""
+def run(name: str, store: str) -> tuple[bool, float]:
+    """Run one part; whether it passed, and its seconds. What notebooks compute is kept in `store` for the browser's."""
     print(f"\n=== {name} ===", flush=True)
     start = time.perf_counter()
-    env = os.environ | (ONE_THREAD if "-n" in PARTS[name] else {})
+    env = os.environ | {"WDLAB_TESTS_STORE": store} | (ONE_THREAD if "-n" in PARTS[name] else {})
     passed = subprocess.run([sys.executable, *PARTS[name]], cwd=ROOT, env=env).returncode == 0
     return passed, time.perf_counter() - start
 
@@ -49,7 +50,9 @@ def chosen() -> list[str]:
 
 def main() -> int:
     """Run the chosen parts, all of them even if one fails; 1 if one failed."""
-    results = {name: run(name) for name in chosen()}
+    parts = chosen()
+    with tempfile.TemporaryDirectory(prefix="wdlab-store-", ignore_cleanup_errors=True) as store:
+        results = {name: run(name, store) for name in parts}
     print("\n=== seconds of each part ===")
     for name, (passed, seconds) in results.items():
         print(f"{seconds:8.1f} s  {name:16} {'passed' if passed else 'FAILED'}")

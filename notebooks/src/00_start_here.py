@@ -39,6 +39,7 @@ from IPython.display import Markdown, display
 
 import wdlab
 from wdlab.claims import versions
+from wdlab.exercises import chapter00
 from wdlab.lab import Lab, Predictions
 from wdlab.train import pick_device
 
@@ -161,6 +162,105 @@ other.run(optimizer="adam", coupling="l2", lr=0.01, weight_decay=0.01)
 other.wait()
 other.run(coupling="decoupled", weight_decay=1.0)
 other
+
+# %% [markdown]
+# ## Exercises
+#
+# Fill in each stub and run the cell below it. The checker compares you with a reference, shows the smallest case in which
+# you differ, and names the likely slip. It never stops the notebook.
+#
+# ### 1. How many steps?
+# difficulty 1 of 5 · importance 3 of 5 · 2 minutes
+#
+# A run takes 1,200 steps, and its window of decay reaches from 10% to 25%. Change the number: in how many steps does decay
+# act?
+#
+# <details><summary>A hint</summary>How long is the window, as a share of the run?</details>
+
+# %% tags=["exercise"]
+decayed_steps = None  # a number
+
+# %% tags=["solution"]
+decayed_steps = (0.25 - 0.10) * 1200
+
+# %%
+chapter00.check_decayed_steps(decayed_steps)
+
+# %% [markdown]
+# ### 2. The line itself
+# difficulty 1 of 5 · importance 5 of 5 · 5 minutes
+#
+# At every step weight decay takes lr × λ × w away from each weight w. Write the line. `w` is a tensor, and here nothing but
+# decay acts on it.
+#
+# <details><summary>A hint</summary>What is left of w is w − lr × λ × w. In which direction does a negative weight
+# go?</details>
+
+
+# %% tags=["exercise"]
+def decayed(w, lr, weight_decay):
+    """Return the weights after one step of decay alone."""
+
+
+# %% tags=["solution"]
+def decayed(w, lr, weight_decay):
+    """Return the weights after one step of decay alone."""
+    return w - lr * weight_decay * w  # every weight shrinks by the same share
+
+
+# %%
+chapter00.check_one_line(decayed)
+
+# %% [markdown]
+# ### 3. The timing, as a number
+# difficulty 2 of 5 · importance 4 of 5 · 5 minutes
+#
+# wdlab turns every timing into one number a step, by which λ is multiplied: 1 where decay acts, 0 where it does not. Write
+# it for a window from the share `start` of the run up to, and without, the share `stop`. Steps count from 0.
+#
+# <details><summary>Hint 1</summary><code>step</code> counts steps, and <code>start</code> is a share. At which step does the window
+# start?</details>
+#
+# <details><summary>Hint 2</summary>The window from 0 to 0.5 of four steps holds the steps 0 and 1.</details>
+
+
+# %% tags=["exercise"]
+def multiplier(step, steps, start, stop):
+    """Return 1 where decay acts and 0 where it does not."""
+
+
+# %% tags=["solution"]
+def multiplier(step, steps, start, stop):
+    """Return 1 where decay acts and 0 where it does not."""
+    return 1 if start * steps <= step < stop * steps else 0
+
+
+# %%
+chapter00.check_multiplier(multiplier)
+
+# %% [markdown]
+# ### 4. One thing at a time
+# difficulty 2 of 5 · importance 5 of 5 · 5 minutes
+#
+# The Lab makes its runs from a `wdlab.Run`, and so will you from notebook 03 on. Here is one that decays in its first
+# quarter. Make one that decays in its **last** quarter and differs in nothing else: where two things differ, nobody can
+# say which of them mattered.
+#
+# <details><summary>Hint 1</summary><code>wdlab.Timing.after(0.5)</code> acts once half of the run is over.</details>
+#
+# <details><summary>Hint 2</summary>Copy the line and change the timing, or read up on <code>dataclasses.replace</code>.</details>
+
+# %%
+first_quarter = wdlab.Run(decay=wdlab.Decay(0.01, wdlab.Timing.first(0.25)), seed=1)
+
+# %% tags=["exercise"]
+last_quarter = None  # a wdlab.Run
+
+# %% tags=["solution"]
+last_quarter = wdlab.Run(decay=wdlab.Decay(0.01, wdlab.Timing.after(0.75)), seed=1)
+
+# %%
+chapter00.check_last_quarter(last_quarter)
 
 # %% [markdown]
 # ## Where to go from here

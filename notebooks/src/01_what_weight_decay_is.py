@@ -321,8 +321,10 @@ predictions.reveal("ridge", answer, f"Of what decay throughout does, {left:.1g} 
 # %% [markdown]
 # ## Exercises
 #
-# ### 1 · Two numbers
-# *Easy · important · 5 minutes.* **(a)** With lr 0.1 and λ 0.05 weights shrink by a certain factor at each step. At
+# ### 1. Two numbers
+# difficulty 1 of 5 · importance 5 of 5 · 5 minutes
+#
+# **(a)** With lr 0.1 and λ 0.05 weights shrink by a certain factor at each step. At
 # lr 0.02, which λ shrinks them by the same factor? **(b)** SGD with momentum 0.9 and an l2 penalty of λ 0.05 comes to rest
 # somewhere. Which *decoupled* λ comes to rest at the same point?
 #
@@ -343,8 +345,10 @@ rests_alike = 0.05 / (1 - 0.9)  # as much stronger as momentum makes the loss
 display(chapter01.check_same_shrink(shrinks_alike), chapter01.check_same_rest(rests_alike))
 
 # %% [markdown]
-# ### 2 · A step of SGD
-# *Easy · important · 5 minutes.* Write one step of plain SGD with weight decay. `w` and `g` are tensors.
+# ### 2. A step of SGD
+# difficulty 1 of 5 · importance 5 of 5 · 5 minutes
+#
+# Write one step of plain SGD with weight decay. `w` and `g` are tensors.
 #
 # <details><summary>Hint</summary>Both parts of the step use the weights from before the step, and each has lr once.</details>
 
@@ -364,8 +368,10 @@ def sgd_step(w, g, lr, weight_decay):
 chapter01.check_sgd_step(sgd_step)
 
 # %% [markdown]
-# ### 3 · Momentum, decoupled
-# *Medium · important · 10 minutes.* Now with momentum and **decoupled** decay. As in torch, the new buffer is
+# ### 3. Momentum, decoupled
+# difficulty 3 of 5 · importance 5 of 5 · 10 minutes
+#
+# Now with momentum and **decoupled** decay. As in torch, the new buffer is
 # momentum × buffer + gradient, and the step is lr times the new buffer.
 #
 # <details><summary>Hint 1</summary>Which of the two marked lines of <code>train_by_hand</code> do you need?</details>
@@ -389,8 +395,10 @@ def momentum_step(w, g, buffer, lr, momentum, weight_decay):
 chapter01.check_momentum_step(momentum_step)
 
 # %% [markdown]
-# ### 4 · Reading λ in a paper
-# *Easy · useful · 5 minutes.* At a constant learning rate, a step of the AdamW paper takes away λw, and a step of torch's
+# ### 4. Reading λ in a paper
+# difficulty 1 of 5 · importance 3 of 5 · 5 minutes
+#
+# At a constant learning rate, a step of the AdamW paper takes away λw, and a step of torch's
 # `AdamW` takes away lr × `weight_decay` × w. You read λ in the paper. What do you give to torch?
 #
 # <details><summary>Hint</summary>Both must take away the same.</details>

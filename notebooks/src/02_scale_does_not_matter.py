@@ -424,8 +424,10 @@ for verdict in (blind, power, matched, sgd_settles, adamw_settles, sgd_turns, ad
 # %% [markdown]
 # ## Exercises
 #
-# ### 1 · Longer weights
-# *Easy · important · 3 minutes.* Weights that feed a BatchNorm are made 5 times as long. By which number do you multiply
+# ### 1. Longer weights
+# difficulty 1 of 5 · importance 5 of 5 · 3 minutes
+#
+# Weights that feed a BatchNorm are made 5 times as long. By which number do you multiply
 # the learning rate of SGD so that training goes on as if nothing had happened?
 #
 # <details><summary>Hint</summary>lr/‖w‖² has to stay as it was.</details>
@@ -440,8 +442,10 @@ lr_times = 5**2
 chapter02.check_same_path(lr_times)
 
 # %% [markdown]
-# ### 2 · The learning rate that counts
-# *Easy · important · 5 minutes.* Return the effective learning rate of one tensor `w`, which feeds a BatchNorm.
+# ### 2. The learning rate that counts
+# difficulty 1 of 5 · importance 5 of 5 · 5 minutes
+#
+# Return the effective learning rate of one tensor `w`, which feeds a BatchNorm.
 # `optimizer` is "sgd" or "adam".
 #
 # <details><summary>Hint</summary>A tensor of any shape has one norm: <code>w.norm()</code>.</details>
@@ -462,8 +466,10 @@ def effective_learning_rate(lr, w, optimizer):
 chapter02.check_effective_lr(effective_learning_rate)
 
 # %% [markdown]
-# ### 3 · Take out what points along w
-# *Medium · useful · 10 minutes.* Optimizers that fix the norm keep only the part of a step that stands at a right angle
+# ### 3. Take out what points along w
+# difficulty 3 of 5 · importance 3 of 5 · 10 minutes
+#
+# Optimizers that fix the norm keep only the part of a step that stands at a right angle
 # to the weights. Return that part of `g`. Both tensors have one shape, which may have any number of axes.
 #
 # <details><summary>Hint 1</summary>What is left must have an inner product of zero with w.</details>
@@ -486,8 +492,10 @@ def tangent(g, w):
 chapter02.check_tangent(tangent)
 
 # %% [markdown]
-# ### 4 · Where SGD settles
-# *Medium · important · 10 minutes.* SGD with momentum and an **l2** penalty. Return the norm and the angle at
+# ### 4. Where SGD settles
+# difficulty 3 of 5 · importance 5 of 5 · 10 minutes
+#
+# SGD with momentum and an **l2** penalty. Return the norm and the angle at
 # equilibrium, to first order in lr λ; `relative_gradient` is G.
 #
 # <details><summary>Hint 1</summary>Both formulas stand above. One has a fourth power.</details>
@@ -512,8 +520,10 @@ def settles_at(lr, weight_decay, momentum, relative_gradient):
 chapter02.check_equilibrium(settles_at)
 
 # %% [markdown]
-# ### 5 · Choose the angle
-# *Medium · useful · 5 minutes.* You want AdamW to turn the weights by `angle` a step. Return the `weight_decay` (as in
+# ### 5. Choose the angle
+# difficulty 3 of 5 · importance 3 of 5 · 5 minutes
+#
+# You want AdamW to turn the weights by `angle` a step. Return the `weight_decay` (as in
 # torch) that does it at this lr and β₁, to first order.
 #
 # <details><summary>Hint</summary>Write down the angle and solve for λ.</details>

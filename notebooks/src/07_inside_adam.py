@@ -594,7 +594,7 @@ if report:
 # Decay in neither moment, but divided by √v. As nearly everybody does, decay tensors of two or more axes only; a tensor of
 # one axis is a bias, and is left alone. Return w, m and v.
 #
-# <details><summary>A hint</summary>`w.ndim` is the number of axes.</details>
+# <details><summary>A hint</summary><code>w.ndim</code> is the number of axes.</details>
 
 
 # %% tags=["exercise"]

@@ -87,6 +87,12 @@ class Notebook:
         self.page.click('.lm-MenuBar-itemLabel:text-is("Run")')
         self.page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
 
+    def save_notebook(self) -> None:
+        """Press Control+S and wait until the file is written."""
+        with self.page.expect_response(lambda r: "/api/contents/" in r.url and r.request.method == "PUT"):
+            self.page.keyboard.press("Escape")
+            self.page.keyboard.press("Control+s")
+
     def see(self, text: str, seconds: float = 30.0) -> None:
         """Wait until an output holds `text`."""
         self.page.wait_for_function(
@@ -141,6 +147,8 @@ def environment(folder: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "WDLAB_SCALE": "ci",
     }
+    if stored := os.environ.get("WDLAB_TESTS_STORE"):  # what the notebooks' tests have computed just before
+        ours["WDLAB_CACHE"] = stored
     kept = {name: value for name, value in os.environ.items() if name != "WDLAB_HEADLESS"}
     return kept | ours
 

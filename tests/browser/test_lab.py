@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 
 import pytest
 
-from tests.browser.jupyter import OUTPUT, ROOT, SCREENSHOTS, Notebook, Server
+from tests.browser.jupyter import OUTPUT, SCREENSHOTS, Notebook, Server
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
@@ -33,6 +32,7 @@ WATCH = """() => {
 CUT = """output => [...document.querySelectorAll(output + ' :is(button, .widget-html-content, .widget-readout, label)')]
   .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
 FIRST_RUN = "([output, run]) => document.querySelector(output + ' tbody td')?.innerText == run"
+OTHER = "([output, src]) => document.querySelector(`${output} img`).src != src"
 START = "() => { window.seen.start = performance.now() }"
 SEEN = "() => ({times: window.seen.times.map(t => t - window.seen.start), boxes: [...window.seen.boxes]})"
 
@@ -47,7 +47,9 @@ def active(notebook: Notebook) -> str:
     return str(notebook.page.locator(f"{OUTPUT} .widget-toggle-button.mod-active").first.inner_text())
 
 
-def test_a_learner_runs_turns_a_dial_and_stops(server: Server, open_notebook: Open) -> None:
+def test_a_learner_runs_turns_a_dial_and_stops(
+    server: Server, open_notebook: Open, record_property: Callable[[str, object], None]
+) -> None:
     notebook = open_notebook(server.write("live.ipynb", WARM, LAB.format("")))
     page = notebook.page
     notebook.run_all()
@@ -65,7 +67,10 @@ def test_a_learner_runs_turns_a_dial_and_stops(server: Server, open_notebook: Op
     notebook.see("Done: always", 60)
     seen = page.evaluate(SEEN)
     (SCREENSHOTS / "pictures.json").write_text(json.dumps([round(at) for at in seen["times"]]))  # ms after Run
-    assert seen["times"][0] < 3000  # 1 s on a machine with nothing else to do
+    times = [at / 1000 for at in seen["times"]]
+    record_property("first picture in a browser", f"{times[0]:.2f} s after Run (1 s where nothing else is to be done)")
+    assert times[0] < 3
+    assert len(times) <= 5 * (times[-1] - times[0]) + 2, "more than five pictures a second"
     assert len(seen["boxes"]) == 1, "the picture jumps"
     notebook.save("3-done")
 
@@ -265,18 +270,34 @@ def test_a_learner_opens_a_link_turns_every_dial_and_comes_back(server: Server, 
     assert notebook.complaints == []
 
 
-@pytest.mark.skipif(not (ROOT / "notebooks" / "00_start_here.ipynb").exists(), reason="notebook 00 is not written yet")
-def test_notebook_00_opens_the_course(server: Server, open_notebook: Open) -> None:
+def test_a_page_that_is_reloaded_finds_the_run_going_on(server: Server, open_notebook: Open) -> None:
     server.set("themes", theme="JupyterLab Light")
-    shutil.copy(ROOT / "notebooks" / "00_start_here.ipynb", server.notebooks)
-    notebook = open_notebook("00_start_here.ipynb")
+    notebook = open_notebook(
+        server.write("reload.ipynb", WARM, LAB.format("model=wdlab.Model(width=24), steps=100_000"))
+    )
+    page = notebook.page
     notebook.run_all()
-    notebook.page.wait_for_selector(f"{OUTPUT} .widget-toggle-buttons")
-    run = notebook.page.locator(f'{OUTPUT} button:text-is("Run")').first
-    run.scroll_into_view_if_needed()
-    run.click()
-    notebook.see("Running: ")
-    notebook.save("8-start-here")
+    notebook.picture().wait_for()
+    notebook.press("never")
+    notebook.press("Run")
+    notebook.see("Running: never")
+    notebook.save_notebook()
+    page.reload()
+    notebook.see("Running: never", 60)
+    assert active(notebook) == "never"
+    before = notebook.picture().get_attribute("src")
+    page.wait_for_function(
+        "([output, src]) => document.querySelector(`${output} img`).src != src", arg=[OUTPUT, before]
+    )
+    notebook.press("Decay now: off")
+    notebook.see("decay on")
     notebook.press("Stop")
-    notebook.see("Stopped at step", 60)  # the cells below come first
+    notebook.see("Stopped at step", 10)
+    notebook.save("14-reloaded")
+
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator(".jp-Cell .cm-content").first.click()
+    page.keyboard.type("# ")  # not saved
+    page.reload()  # as the file was when the run went on; the kernel knows better
+    notebook.see("Stopped at step", 60)
     assert notebook.complaints == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from wdlab.decay import AdamBuffers, Rates, adam_parts
 from wdlab.exercises import (
     Exercise,
     Report,
+    chapter00,
     chapter01,
     chapter02,
     chapter03,
@@ -24,6 +26,13 @@ from wdlab.exercises import (
     chapter06,
     chapter07,
     chapter08,
+)
+from wdlab.exercises.chapter00 import (
+    FIRST_QUARTER,
+    check_decayed_steps,
+    check_last_quarter,
+    check_multiplier,
+    check_one_line,
 )
 from wdlab.exercises.chapter01 import (
     check_momentum_step,
@@ -70,13 +79,17 @@ from wdlab.models.mlp import BN_EPS
 from wdlab.tasks import generator
 
 NUMBERS: dict[Callable[[object], Report], Exercise] = {
+    check_decayed_steps: chapter00.DECAYED_STEPS,
     check_same_shrink: chapter01.SAME_SHRINK,
     check_same_rest: chapter01.SAME_REST,
     check_same_path: chapter02.SAME_PATH,
     check_same_dose: chapter03.SAME_DOSE,
     check_times_as_long: chapter06.TIMES_AS_LONG,
 }
+RUNS: dict[Callable[[object], Report], Exercise] = {check_last_quarter: chapter00.LAST_QUARTER}
 FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
+    check_one_line: chapter00.ONE_LINE,
+    check_multiplier: chapter00.MULTIPLIER,
     check_sgd_step: chapter01.SGD_STEP,
     check_momentum_step: chapter01.MOMENTUM_STEP,
     check_torch_lambda: chapter01.TORCH_LAMBDA,
@@ -110,15 +123,23 @@ FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_new_lambda: chapter08.NEW_LAMBDA,
     check_good_share: chapter08.GOOD_SHARE,
 }
-CHECKERS = NUMBERS | FUNCTIONS
+CHECKERS = NUMBERS | RUNS | FUNCTIONS
 EVERY = [pytest.param(checker, id=checker.__name__) for checker in CHECKERS]
 EVERY_FUNCTION = [pytest.param(checker, id=checker.__name__) for checker in FUNCTIONS]
 EVERY_NUMBER = [pytest.param(checker, id=checker.__name__) for checker in NUMBERS]
 
 
 def answer(checker: Callable[[object], Report], function: Callable[..., Any]) -> object:
-    """What a learner would hand in: a function, or the number it gives."""
+    """What a learner would hand in: a function, the number it gives, or the run that its numbers stand for."""
+    if checker in RUNS:
+        return run_of(*function())
     return function() if checker in NUMBERS else function
+
+
+def run_of(start: float, stop: float, weight_decay: float, lr: float, seed: float, others: float) -> wdlab.Run:
+    assert not others
+    decay = wdlab.Decay(weight_decay, wdlab.Timing.window(start, stop))
+    return replace(FIRST_QUARTER, optimizer=wdlab.Optimizer(lr=lr), decay=decay, seed=int(seed))
 
 
 def shown(report: Report) -> str:
@@ -126,7 +147,7 @@ def shown(report: Report) -> str:
 
 
 def test_no_exercise_is_missing_here() -> None:
-    chapters = (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07, chapter08)
+    chapters = (chapter00, chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07, chapter08)
     assert {id(one) for one in CHECKERS.values()} == {id(one) for chapter in chapters for one in chapter.EXERCISES}
 
 
@@ -566,7 +587,48 @@ def rest_by_descent(scale, weight_decay, coupling):
     return w
 
 
+def decayed_in_place(w, lr, weight_decay):
+    w *= 1 - lr * weight_decay
+    return w
+
+
+def decayed_by_torch(w, lr, weight_decay):
+    parameter = torch.nn.Parameter(w)
+    parameter.grad = torch.zeros_like(w)
+    torch.optim.AdamW([parameter], lr, weight_decay=weight_decay).step()
+    return parameter
+
+
+def multiplier_by_branches(step, steps, start, stop):
+    if step < start * steps:
+        return 0
+    return 1 if step < stop * steps else 0
+
+
+def multiplier_by_array(step, steps, start, stop):
+    table = np.zeros(steps)
+    table[round(start * steps) : round(stop * steps)] = 1
+    return table[step]
+
+
+LAST_QUARTER = replace(FIRST_QUARTER, decay=wdlab.Decay(0.01, wdlab.Timing.after(0.75)))
+
 RIGHT: list[tuple[Callable[[object], Report], object]] = [
+    (check_decayed_steps, 180),
+    (check_decayed_steps, 0.15 * 1200),
+    (check_decayed_steps, wdlab.Timing.window(0.1, 0.25).table(1200).sum()),
+    (check_one_line, decayed_in_place),
+    (check_one_line, decayed_by_torch),
+    (check_one_line, lambda w, lr, wd: w - lr * wd * w),
+    (check_multiplier, multiplier_by_branches),
+    (check_multiplier, multiplier_by_array),
+    (check_multiplier, lambda step, steps, start, stop: start <= step / steps < stop),
+    (check_last_quarter, LAST_QUARTER),
+    (check_last_quarter, wdlab.Run(decay=wdlab.Decay(0.01, wdlab.Timing.window(0.75, 1)), seed=1)),
+    (
+        check_last_quarter,
+        replace(FIRST_QUARTER, decay=wdlab.Decay(0.01, wdlab.Timing.of(lambda step: float(step >= 930)))),
+    ),
     (check_same_shrink, 0.25),
     (check_same_shrink, 1 / 4),
     (check_same_shrink, torch.tensor(0.25)),
@@ -704,6 +766,26 @@ MISTAKES = [
 ]
 
 
+NAMED = {  # by the course's page, and at what each of them can be made
+    "lambda times lr twice": (
+        *(check_one_line, check_sgd_step, check_momentum_step, check_training_step),
+        *(check_adam_step, check_two_moments, check_adaptive),
+    ),
+    "the sign": (
+        *(check_one_line, check_sgd_step, check_momentum_step, check_training_step, check_paired_effect),
+        *(check_adam_step, check_two_moments, check_parts, check_adaptive, check_rest),
+    ),
+    "decay inside": (check_momentum_step, check_adam_step, check_two_moments, check_adaptive),
+    "biases": (check_mask, check_adaptive),
+}
+
+
+@pytest.mark.parametrize("mistake", NAMED)
+def test_the_mistakes_that_everybody_makes_are_known_wherever_they_can_be_made(mistake: str) -> None:
+    for checker in NAMED[mistake]:
+        assert any(mistake in label for label in CHECKERS[checker].mistakes), checker.__name__
+
+
 @pytest.mark.parametrize(("checker", "label"), MISTAKES)
 def test_each_typical_mistake_is_named_and_drawn(checker: Callable[[object], Report], label: str) -> None:
     report = checker(answer(checker, CHECKERS[checker].mistakes[label]))
@@ -749,6 +831,12 @@ def test_a_number_is_not_given_away(checker: Callable[[object], Report]) -> None
         report = checker(wrong)
         assert report.passed is False
         assert right not in f"{report.message} {report.figure and report.figure.alt}"
+
+
+def test_of_a_run_only_what_differs_is_told() -> None:
+    message = check_last_quarter(FIRST_QUARTER).message
+    assert "start: yours 0, expected 0.75" in message
+    assert "lr" not in message
 
 
 def test_a_mistake_nobody_thought_of_gets_a_counter_example_and_no_name() -> None:
@@ -836,6 +924,13 @@ SAID = [
     (check_momentum_step, lambda w, *_: w[0], "a Tensor is returned where 2 values are expected: w, buffer"),
     (check_momentum_step, lambda w, g, b, *_: (w, b, g), "a tuple is returned where 2 values are expected"),
     (check_same_shrink, "0.25", "A number is expected here, and this is a str"),
+    (check_last_quarter, "after", "A wdlab.Run is expected here, and this is a str"),
+    (check_last_quarter, replace(LAST_QUARTER, steps=100), "other differences: yours 1, expected 0"),
+    (
+        check_last_quarter,
+        replace(FIRST_QUARTER, decay=wdlab.Decay(0.01, wdlab.Timing.of(lambda step: 1 / 0))),
+        "ZeroDivisionError",
+    ),
     (check_same_shrink, lambda: 0.25, "A number is expected here, and this is a function"),
     (check_same_shrink, [0.25, 0.25], "One number is expected here, and this holds 2"),
     (check_mask, lambda name, tensor: None if tensor.ndim < 2 else True, "it returns nothing"),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from wdlab.figures.style import BACKGROUND, INK
 from wdlab.lab import controls
-from wdlab.lab.controls import ALARM, DASHES, PALETTE, QUIET, SHADE, figure_png, new_figure
+from wdlab.lab.controls import ALARM, DASHES, PALE, PALETTE, QUIET, SHADE, figure_png, new_figure
 
 # How linear RGB looks without one kind of cone (Machado, Oliveira and Fernandes 2009, severity 1).
 BLIND = {
@@ -48,6 +48,12 @@ def test_contrast_is_wcags() -> None:
 def test_lines_and_text_stand_out(ground: str) -> None:
     assert min(contrast(colour, ground) for colour in PALETTE) >= 3
     assert min(contrast(colour, ground) for colour in (INK, QUIET, ALARM)) >= 4.5
+
+
+@pytest.mark.parametrize(("ground", "ink"), [(255, 0.13 * 255), (17, 255)])  # JupyterLab's text: 87% black, and white
+def test_pale_text_can_be_read(ground: float, ink: float) -> None:
+    grey = round(ground + PALE * (ink - ground))
+    assert contrast(f"#{grey:02x}{grey:02x}{grey:02x}", f"#{ground:02x}{ground:02x}{ground:02x}") >= 4.5
 
 
 @pytest.mark.parametrize("kind", BLIND)

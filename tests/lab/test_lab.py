@@ -118,20 +118,23 @@ def test_a_second_run_is_refused_kindly(make) -> None:
     until(lambda: len(lab.histories) == 2)
 
 
-def test_the_first_picture_comes_soon_and_pictures_come_at_most_five_a_second(make, pixels) -> None:
+def test_the_first_picture_comes_soon_and_pictures_come_at_most_five_a_second(make, pixels, record_property) -> None:
+    """Work is counted in seconds of this process, which a busy machine does not lengthen; the clock's are printed."""
     make().run()  # data and caches are warm, as after a notebook's set-up cell
     lab = make(model=wdlab.Model(), steps=2000, block=False)
     frames = []
-    lab.desk.image.observe(lambda _: frames.append((time.monotonic(), len(visible(lab)))), "value")
-    start = time.monotonic()
+    lab.desk.image.observe(lambda _: frames.append((time.monotonic(), len(visible(lab)), time.process_time())), "value")
+    start, work = time.monotonic(), time.process_time()
     lab.desk.run.click()
     until(lambda: len(frames) > 2)
     time.sleep(0.7)
     lab.stop()
     lab.wait()
     spent = time.monotonic() - start
-    first_with_data = next(at for at, lines in frames if lines) - start
-    assert first_with_data < 3.0  # 1 s on a machine with nothing else to do
+    first, worked = next((at - start, done - work) for at, lines, done in frames if lines)
+    record_property("first picture", f"{first:.2f} s after Run, {worked:.2f} s of work (at most 1 s)")
+    assert worked + worker.FRAME < 1.0, "what it works and what it may wait are 1 s where nothing else is to be done"
+    assert first < 3.0
     assert len(frames) <= 5 * spent + 1
 
 

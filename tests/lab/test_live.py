@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from statistics import median
 
 import pytest
 import torch
@@ -374,7 +375,7 @@ def test_reset_forgets_runs_and_turns_the_dials_back(make) -> None:
 # Promptness
 
 
-def test_the_widgets_answer_while_a_run_goes_on(make, pixels) -> None:
+def test_the_widgets_answer_while_a_run_goes_on(make, pixels, record_property) -> None:
     make().run()
     lab = make(model=wdlab.Model(), steps=FOREVER, block=False)
     lab.run()
@@ -385,6 +386,7 @@ def test_the_widgets_answer_while_a_run_goes_on(make, pixels) -> None:
         lab.panel.controls["timing"].value = value
         lab.desk.decay.value = not lab.desk.decay.value
         spent.append(time.monotonic() - start)
+    record_property("a dial answers", f"{max(spent):.2f} s at the latest while a run goes on")
     assert max(spent) < 1.0
 
 
@@ -402,7 +404,7 @@ def test_many_steps_by_hand_are_at_most_five_pictures_a_second(make, pixels, tra
     assert len(frames) <= 5 * (time.monotonic() - start) + 1
 
 
-def test_the_curves_are_never_long_behind_the_training(make, monkeypatch) -> None:
+def test_the_curves_are_never_long_behind_the_training(make, pixels, monkeypatch, record_property) -> None:
     """A slow run is read in between: here every step takes 0.02 s, and the run asks for a reading every 1000."""
 
     class Slow(Training):
@@ -422,7 +424,10 @@ def test_the_curves_are_never_long_behind_the_training(make, monkeypatch) -> Non
         last = lab.histories[0].steps[-1]
         behind.append(time.monotonic() - times[last + 1] if last + 1 in times else 0.0)
         time.sleep(0.05)
-    assert max(behind) < 2.5  # 1 s on a machine with nothing else to do
+    behind.sort()
+    record_property("curves behind", f"{behind[-1]:.2f} s at most, {median(behind):.2f} s in the median (at most 1 s)")
+    assert behind[9 * len(behind) // 10] < 1.0  # the rest is what other programs may take from this one
+    assert behind[-1] < 2.5
     assert len(lab.histories[0].steps) > 2
 
 

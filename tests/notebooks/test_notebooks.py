@@ -71,7 +71,8 @@ class Runner:
 @pytest.fixture(scope="session")
 def make_runner(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Runner]:
     shared = tmp_path_factory.getbasetemp()
-    cache = (shared if worker_id == "master" else shared.parent) / "wdlab-cache"
+    own = (shared if worker_id == "master" else shared.parent) / "wdlab-cache"
+    cache = Path(os.environ.get("WDLAB_TESTS_STORE", own))  # everything.py hands one on to the browser tests
     return lambda name: Runner(tmp_path_factory.mktemp(name), cache)
 
 

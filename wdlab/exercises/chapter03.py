@@ -404,6 +404,17 @@ def _other_step(
     return wrong
 
 
+def _other_push(change: Function) -> Function:
+    """The training step with what decay adds to the gradient changed: a function of lr and of lambda w."""
+
+    def wrong(w: Tensor, g: Tensor, buffer: Tensor, t: int, *rest: float) -> tuple[Tensor, Tensor]:
+        steps, fraction, lr, momentum, weight_decay = rest
+        buffer = momentum * buffer + g + change(lr, weight_decay * _on(t, int(steps), fraction) * w)
+        return w - lr * buffer, buffer
+
+    return wrong
+
+
 def _without_momentum(w: Tensor, g: Tensor, buffer: Tensor, t: int, *rest: float) -> tuple[Tensor, Tensor]:
     steps, fraction, lr, _, weight_decay = rest
     push = g + weight_decay * _on(t, int(steps), fraction) * w
@@ -447,6 +458,10 @@ TRAINING_STEP = Exercise(
         "the toggle empties the buffer too: momentum goes on when decay ends": _other_step(on_buffer=True),
         "decay outside the buffer: that is the decoupled coupling; here decay is part of the gradient": _other_step(
             coupling="decoupled"
+        ),
+        "the sign of the decay: weights must shrink, and these grow": _other_push(lambda lr, decay: -decay),
+        "lambda times lr twice: lr multiplies the buffer, once, and decay is in it": _other_push(
+            lambda lr, decay: lr * decay
         ),
         "momentum is missing: the buffer keeps momentum times what it held": _without_momentum,
         "the two results in the wrong order: first w, then the buffer": lambda *given: _training_step(*given)[::-1],

@@ -178,6 +178,11 @@ TWO_MOMENTS = Exercise(
         "missing bias correction: p needs it as m does, and so does v": _two(corrected=False),
         "the sign of the decay: weights must shrink, and these grow": _two(sign=-1.0),
         "lambda times lr twice: lr multiplies the step, once": _two(scaled=0.0),
+        "decay inside both moments: m holds the loss alone, or decay counts twice": (
+            lambda w, g, m, p, v, t, lr, weight_decay: _two(in_v=0.0)(
+                w, g + weight_decay * w, m, p, v, t, lr, weight_decay
+            )
+        ),
     },
 )
 

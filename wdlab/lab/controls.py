@@ -19,6 +19,8 @@ from wdlab.figures.style import BACKGROUND, COLOURS
 QUIET = "#57606a"  # ticks, axis titles, second thoughts
 SHADE = "#e6f1f8"  # where weight decay acts
 ALARM = "#a40e26"
+PALE = 0.7
+"""Opacity of text that is there to compare with; still readable on every theme."""
 PALETTE = COLOURS
 
 DASHES: tuple[tuple[float, tuple[float, ...]], ...] = (

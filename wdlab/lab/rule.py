@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from wdlab.decay import COUPLINGS
-from wdlab.lab.controls import unseen
+from wdlab.lab.controls import PALE, unseen
 from wdlab.lab.dials import SPOKEN, idle
 
 # {m} {v} {own} {adapt} {post} stand for the places of d, in the order of the five numbers.
@@ -46,21 +46,24 @@ def rule(optimizer: str, coupling: str) -> str:
     """Return the update rule as HTML; active terms are bold, framed and named for a screen reader, the others pale."""
     found = places(optimizer, coupling)
     terms = {place: _term(TERMS.get(place, "+ d"), active) for place, active in found.items()}
-    rows = "".join(f"<div>{row.format(**terms)}</div>" for row in (ADAM if optimizer == "adam" else SGD))
+    hanging = "padding-left:2em; text-indent:-2em"  # in a narrow place a line goes on below, between two terms
+    rows = "".join(
+        f'<div style="{hanging}">{row.format(**terms)}</div>' for row in (ADAM if optimizer == "adam" else SGD)
+    )
     also = "d = λ·w when decay acts, else 0"
     also += "; s, u: EMA of d, d²" if found.get("own") else ""
     spoken = unseen(
         "Decay enters " + " and ".join(SPOKEN_PLACES[place] for place, active in found.items() if active) + "."
     )
-    style = "font-family:var(--jp-code-font-family, monospace); font-size:12px; line-height:1.7; overflow-x:auto"
-    return f'<div style="{style}; white-space:nowrap">{spoken}{rows}<div style="opacity:.8">{escape(also)}</div></div>'
+    style = "font-family:var(--jp-code-font-family, monospace); font-size:12px; line-height:1.7"
+    return f'<div style="{style}">{spoken}{rows}<div style="opacity:.8">{escape(also)}</div></div>'
 
 
 def _term(text: str, active: bool) -> str:
     if active:
-        box = "border:1px solid currentColor; border-radius:3px; padding:0 3px"
+        box = "border:1px solid currentColor; border-radius:3px; padding:0 3px; white-space:nowrap"
         return f'<strong title="decay enters here" style="{box}">{escape(text)}</strong>'
-    return f'<span style="opacity:.45">{escape(text)}</span>'
+    return f'<span style="opacity:{PALE}; white-space:nowrap">{escape(text)}</span>'
 
 
 def note(optimizer: str, coupling: str) -> str:

@@ -144,7 +144,8 @@ def test_forward_is_torch_s(depth: int) -> None:
     model, (source, target) = make(depth), sentences()
     logits = model(source, target)
     for member, net in enumerate(references(model)):
-        torch.testing.assert_close(logits[member], net(source[member], target[member]), rtol=1e-10, atol=1e-12)
+        real, its = target[member] != PAD, net(source[member], target[member])
+        torch.testing.assert_close(logits[member][real], its[real], rtol=1e-10, atol=1e-12)
 
 
 @depths
@@ -219,6 +220,33 @@ def test_padding_changes_neither_loss_nor_gradient(depth: int) -> None:
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, gradient[name], rtol=1e-9, atol=1e-14, msg=name)
     assert (gradient["embed_source"][:, PAD] == 0).all()
+
+
+def in_rows(sentences_of: Tensor) -> Tensor:
+    """All sentences of each member in one row, then PAD: [member, 1, token]."""
+    each = [torch.cat([sentence[sentence != PAD] for sentence in member]) for member in sentences_of]
+    return nn.utils.rnn.pad_sequence(each, batch_first=True, padding_value=PAD).unsqueeze(1)
+
+
+@depths
+def test_sentences_that_share_a_row_do_not_see_each_other(depth: int) -> None:
+    model, (source, target) = make(depth), sentences()
+    logits, (source_row, target_row) = model(source, target), (in_rows(source), in_rows(target))
+    shared = model(source_row, target_row)
+    for member in range(MEMBERS):
+        alone = logits[member][target[member] != PAD]
+        together = shared[member][target_row[member] != PAD]
+        torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-12)
+
+
+@depths
+def test_packed_sentences_have_the_same_loss_and_gradient(depth: int) -> None:
+    model, (source, target) = make(depth), sentences()
+    loss = model.loss_and_gradient(source, target)
+    gradient = {name: p.grad.clone() for name, p in model.named_parameters()}
+    torch.testing.assert_close(model.loss_and_gradient(in_rows(source), in_rows(target)), loss, rtol=1e-12, atol=0)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradient[name], rtol=1e-9, atol=1e-14, msg=name)
 
 
 def test_a_batch_is_worth_its_sentences() -> None:

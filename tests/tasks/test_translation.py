@@ -10,12 +10,12 @@ from torch import Tensor
 
 from wdlab import COUPLINGS, TASKS, Decay, Match, Model, Optimizer, Run, Schedule, Training, sweep
 from wdlab.data.number_words import END, ENGLISH, FEW, GERMAN, PAD, START
-from wdlab.models import Transformer
+from wdlab.models import Transformer, flatten
 from wdlab.store import Store
 from wdlab.sweeps import settings
-from wdlab.tasks import TRANSLATIONS, Translation
+from wdlab.tasks import TRANSLATIONS, Translation, generator
 from wdlab.tasks.decoding import greedy
-from wdlab.tasks.translation import answers, bleu, corpus_bleu, translate
+from wdlab.tasks.translation import ROW, answers, bleu, corpus_bleu, pack, translate
 
 TASK = Translation("tiny", train_size=40, test_size=30, batch_size=10, epochs=2)
 ADAM = Optimizer("adam", 0.01, betas=(0.9, 0.98))
@@ -63,21 +63,68 @@ def test_test_pairs_are_the_same_for_every_seed_and_never_trained_on() -> None:
     assert not words & {GERMAN.decode(row) for row in tested}
 
 
+def unpacked(rows: Tensor) -> list[list[int]]:
+    """The sentences of packed rows, END included, each read up to its END."""
+    found: list[list[int]] = []
+    for row in rows.tolist():
+        sentence: list[int] = []
+        for token in row:
+            sentence.append(token)
+            if token == END:
+                found.append(sentence)
+                sentence = []
+        assert not any(sentence)  # what is left is PAD
+    return found
+
+
 def test_a_batch_is_pairs_of_the_seed_and_a_pass_is_all_of_them() -> None:
     pairs = TASK.arrays()
     batches = TASK.batches([5, 6], len(pairs))
     labels, seen = batches.labels(pairs.labels), []
+    answers_to = {
+        tuple(unpacked(s.unsqueeze(0))[0]): unpacked(t.unsqueeze(0))[0]
+        for s, t in zip(pairs.inputs, pairs.labels, strict=True)
+    }
     for step in range(4):
         source, target = batches.take(step, pairs.inputs, labels)
-        assert source.shape[:2] == target.shape[:2] == (2, 10)
-        seen.append(source)
-        for sentence, answer in zip(source[1].tolist(), target[1].tolist(), strict=True):
-            spelled = {
-                GERMAN.decode(s): ENGLISH.decode(t)
-                for s, t in zip(pairs.inputs.tolist(), pairs.labels.tolist(), strict=True)
-            }
-            assert spelled[GERMAN.decode(sentence)] == ENGLISH.decode(answer)
-    assert len({tuple(row) for row in torch.cat(seen, 1)[1].tolist()}) == TASK.train_size
+        assert source.shape == target.shape == (2, source.shape[1], ROW)
+        asked = pairs.inputs[batches.indices(step)[1]]
+        given, said = unpacked(source[1]), unpacked(target[1])
+        assert sorted(given) == sorted(unpacked(asked)) and len(given) == TASK.batch_size
+        for one, sentence in zip(given, said, strict=True):
+            assert answers_to[tuple(one)] == sentence
+        seen += given
+    assert len(set(map(tuple, seen))) == len(seen) == TASK.train_size
+
+
+def test_a_packed_batch_is_shorter_and_trains_as_one_sentence_a_row() -> None:
+    task = TRANSLATIONS["translation"]
+    pairs = task.arrays()
+    batches = task.batches([7], len(pairs))
+    packed = batches.take(0, pairs.inputs, batches.labels(pairs.labels))
+    plain = [tokens[batches.indices(0)] for tokens in (pairs.inputs, pairs.labels)]
+    assert packed[0].numel() < 0.85 * plain[0].numel()
+    model = task.build(Model("transformer", 16, 2), 1).double()
+    model.initialize([generator(7, "init")])
+    flatten(model, [name for name, _ in model.named_parameters()])
+    loss = model.loss_and_gradient(*plain)
+    gradient = {name: p.grad.clone() for name, p in model.named_parameters()}
+    torch.testing.assert_close(model.loss_and_gradient(*packed), loss, rtol=1e-12, atol=0)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradient[name], rtol=1e-9, atol=1e-14, msg=name)
+
+
+def test_packing_loses_no_sentence_and_overfills_no_row() -> None:
+    draw = generator(0, "packing")
+    sizes = torch.randint(1, 9, (40, 2), generator=draw).tolist()
+    pairs = [([10 * number] * s, [10 * number + 1] * t) for number, (s, t) in enumerate(sizes)]
+    rows = pack(pairs, 8)
+    assert all(len(side) <= 8 for row in rows for side in row)
+    for side in range(2):
+        assert sorted(token for row in rows for token in row[side]) == sorted(t for pair in pairs for t in pair[side])
+    for source, target in rows:  # the same sentences in the same order
+        assert list(dict.fromkeys(t // 10 for t in source)) == list(dict.fromkeys(t // 10 for t in target))
+    assert len(pack([([1] * 4, [2] * 4)] * 6, 8)) == 3 and len(pack([([1] * 5, [2])] * 6, 8)) == 6
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from wdlab.models.members import MemberModel
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Float, Int
 
 PAD, START, END = 0, 1, 2
 """Tokens of every vocabulary: what fills a short sentence up, what the decoder reads first, what ends a sentence."""
@@ -31,10 +31,11 @@ class Transformer(MemberModel):
     is also the output layer.
 
     Shapes: source [member, batch, token], target [member, batch, position] -> logits [member, batch, position, word].
-    Sentences end with END and are filled up with PAD, which no real token ever sees. In training, `loss` sets the share
-    `dropout` of the embeddings and of what sublayers add to zero, the same entries for every member, and mixes the
-    share `smoothing` of even odds into the labels. The embeddings of `unread`, the source tokens that no training
-    sentence holds, begin at zero.
+    A row holds a sentence, or several one after another, and then PAD. Each ends with END, the target's row has as many
+    as the source's, and a token sees its own sentence alone (`sentences` says which that is). In training, `loss` sets
+    the share `dropout` of the embeddings and of what sublayers add to zero, the same entries for every member, and
+    mixes the share `smoothing` of even odds into the labels. The embeddings of `unread`, the source tokens that no
+    training sentence holds, begin at zero.
     """
 
     def __init__(
@@ -118,33 +119,42 @@ class Transformer(MemberModel):
         self, source: Int[Tensor, "member batch token"], target: Int[Tensor, "member batch position"]
     ) -> Float[Tensor, "member batch position word"]:
         """Return the logits of each next word, given the true words before it (teacher forcing)."""
-        return self.decode(F.pad(target[..., :-1], (1, 0), value=START), *self.encode(source))
+        number, place = sentences(target)
+        before = F.pad(target[..., :-1], (1, 0)).masked_fill(place == 0, START)
+        return self.decode(before, *self.encode(source), number, place)
 
     def encode(self, source: Int[Tensor, "member batch token"]) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return what the decoder reads of the source: each layer's keys and values, and the mask that hides PAD."""
-        hidden = self._mask((source == PAD).flatten(0, 1).repeat_interleave(self.heads, 0).unsqueeze(2))
-        x = self._embed(self.embed_source, source)
+        """Return what the decoder reads of the source: each layer's keys and values, and each token's sentence."""
+        number, place = sentences(source)
+        hidden = self._mask(number, number)
+        x = self._embed(self.embed_source, source, place)
         for layer in range(self.depth):
             name = f"encoder{layer}_self"
             qkv = self._heads(self._read(x, name, f"{name}_in"), 3, source)
             x = self._attend(x, name, hidden, *qkv)
             x = self._feed(x, f"encoder{layer}_feed")
-        return torch.split(self._heads(self._read(x, "memory", "memory"), 2 * self.depth, source), 2), hidden
+        return torch.split(self._heads(self._read(x, "memory", "memory"), 2 * self.depth, source), 2), number
 
     def decode(
         self,
         before: Int[Tensor, "member batch position"],
         memory: tuple[Tensor, ...],
-        hidden: Tensor,
+        of_source: Int[Tensor, "member batch token"],
+        number: Int[Tensor, "member batch position"] | None = None,
+        place: Int[Tensor, "member batch position"] | None = None,
         last: bool = False,
     ) -> Float[Tensor, "member batch position word"]:
         """Return the logits of the word after each position, given the words `before` and up to it and the source.
 
-        With `last` only those after the last position: [member, batch, 1, word].
+        `memory` and `of_source` are what `encode` returns; `number` and `place` of the words before, where a row holds
+        more than one sentence, are those of `sentences`. With `last` only the logits after the last position:
+        [member, batch, 1, word].
         """
         length = before.shape[-1]
-        future = self._mask(torch.ones(1, length, length, dtype=torch.bool, device=before.device).tril(-1))
-        x = self._embed(self.embed_target, before)
+        number = torch.zeros_like(before) if number is None else number
+        place = torch.arange(length, device=before.device).expand_as(before) if place is None else place
+        future, hidden = self._mask(number, number, causal=True), self._mask(of_source, number)
+        x = self._embed(self.embed_target, before, place)
         for layer in range(self.depth):
             name = f"decoder{layer}_self"
             x = self._attend(x, name, future, *self._heads(self._read(x, name, f"{name}_in"), 3, before))
@@ -171,16 +181,22 @@ class Transformer(MemberModel):
 
     # The parts of a layer
 
-    def _embed(self, table: Tensor, tokens: Tensor) -> Float[Tensor, "member row width"]:
+    def _embed(self, table: Tensor, tokens: Tensor, place: Tensor) -> Float[Tensor, "member row width"]:
         offset = torch.arange(self.members, device=tokens.device).view(-1, 1, 1) * table.shape[1]
         rows = F.embedding(tokens + offset, (table * math.sqrt(self.width)).flatten(0, 1))
-        rows.add_(positions(tokens.shape[-1], self.width, rows.dtype, rows.device))
+        rows.add_(F.embedding(place, positions(tokens.shape[-1], self.width, rows.dtype, rows.device)))
         return self._drop(rows.flatten(1, 2))
 
-    def _mask(self, hidden: Bool[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """What is added to scores: so far below 0 that no softmax sees it, yet finite, for a sentence of only PAD."""
+    def _mask(self, read: Tensor, by: Tensor, causal: bool = False) -> Float[Tensor, "sentence*head key query"]:
+        """What hides other sentences, and with `causal` later words, when added to scores.
+
+        It is so far below 0 that no softmax sees it, yet finite, for a row of only PAD.
+        """
+        hidden = read.flatten(0, 1).unsqueeze(2) != by.flatten(0, 1).unsqueeze(1)
+        if causal:
+            hidden |= torch.ones(hidden.shape[1:], dtype=torch.bool, device=hidden.device).tril(-1)
         mask = torch.zeros(hidden.shape, dtype=self.embed_source.dtype, device=hidden.device)
-        return mask.masked_fill_(hidden, torch.finfo(mask.dtype).min / 2)
+        return mask.masked_fill_(hidden, torch.finfo(mask.dtype).min / 2).repeat_interleave(self.heads, 0)
 
     def _heads(self, x: Tensor, parts: int, tokens: Tensor) -> Float[Tensor, "part sentence*head token feature"]:
         members, batch, length = tokens.shape
@@ -200,7 +216,7 @@ class Transformer(MemberModel):
     def _linear_of_norm(self, x: Tensor, norm: str, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """LayerNorm(x) weight + bias, the normalization's own scale and shift worked into the two: fewer passes."""
         shift = torch.bmm(self._row(f"shift_{norm}"), weight)
-        normal = F.layer_norm(x, (self.width,), eps=LN_EPS)
+        normal = F.layer_norm(x, (self.width,), x.new_ones(self.width), eps=LN_EPS)  # without weights it is slower
         scale = self.get_parameter(f"scale_{norm}").unsqueeze(-1)
         return torch.baddbmm(shift if bias is None else shift + bias, normal, weight * scale)
 
@@ -231,6 +247,16 @@ def attention(
     """
     scores = torch.baddbmm(mask, k, (q * q.shape[-1] ** -0.5).mT)
     return torch.bmm(scores.softmax(1).mT, v)
+
+
+def sentences(tokens: Int[Tensor, "*row token"]) -> tuple[Int[Tensor, "*row token"], Int[Tensor, "*row token"]]:
+    """Return of each token which sentence of its row it belongs to, and its place in there; both count from 0.
+
+    A sentence goes on up to END, so the PAD after the last one are a sentence of their own.
+    """
+    first = F.pad(tokens[..., :-1] == END, (1, 0))
+    places = torch.arange(tokens.shape[-1], device=tokens.device)
+    return first.cumsum(-1), places - (places * first).cummax(-1).values
 
 
 @lru_cache(maxsize=64)

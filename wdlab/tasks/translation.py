@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wdlab.run import Model
 
 EVALUATION_BATCH = 100  # sentences a member is tested on at a time: little memory, and it stays in the caches
+ROW = 16  # tokens of a row of a training batch: two or three sentences
 TOGETHER = 4  # nets that decode side by side, few enough to stay in the caches
 LONGEST = 16  # words after which an answer is cut off; the English for a number below a million has 11 at most
 MOST_PARTS = 40  # of a sentence to translate; a real one has 11 at most
@@ -90,9 +91,9 @@ class Translation(Task):
         """Return the untrained `model` for `members` members, sized for German and English."""
         return Transformer(members, (len(GERMAN.tokens), len(ENGLISH.tokens)), model.width, model.depth)
 
-    def batches(self, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> Order:
-        """Return the training batches of several seeds in step."""
-        return Order(self, self.batch_size, seeds, examples, device)
+    def batches(self, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu") -> Packed:
+        """Return the training batches of several seeds in step, several sentences to a row."""
+        return Packed(self, seeds, examples, device)
 
     def evaluate(
         self, model: MemberModel, inputs: Int[Tensor, "example token"], labels: Int[Tensor, "example position"]
@@ -101,6 +102,63 @@ class Translation(Task):
         return evaluate(
             model, list(zip(*(torch.split(tokens, EVALUATION_BATCH) for tokens in (inputs, labels)), strict=True))
         )
+
+
+class Packed(Order):
+    """Batches of pairs of which several share a row of ROW tokens: a quarter less to compute, and the same losses.
+
+    Pairs that share a row of German share that row of English, in the same order: see `wdlab.models.Transformer`.
+    """
+
+    def __init__(
+        self, task: Translation, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu"
+    ) -> None:
+        super().__init__(task, task.batch_size, seeds, examples, device)
+        pairs = task.arrays()
+        self.places = list(zip(*(_places(tokens) for tokens in (pairs.inputs, pairs.labels)), strict=True))
+        self.rows: list[Tensor] = []
+
+    def _shuffle(self) -> None:
+        super()._shuffle()
+        self.rows = [self._rows(batch) for batch in torch.split(self.order, self.batch_size, 1)]
+
+    def _rows(self, batch: Int[Tensor, "seed batch"]) -> Int[Tensor, "seed row side place"]:
+        """Where each token of the packed batch lies in the task's arrays, counted through; -1 where there is none."""
+        packed = [pack([self.places[example] for example in examples], ROW) for examples in batch.tolist()]
+        count = max(map(len, packed))
+        full = [rows + [([], [])] * (count - len(rows)) for rows in packed]
+        padded = [[[side + [-1] * (ROW - len(side)) for side in row] for row in rows] for rows in full]
+        return torch.tensor(padded, device=self.device)
+
+    def take(self, step: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return batch `step` of every seed [seed, row, place], from inputs [example, token] and all seeds' labels."""
+        self.indices(step)
+        places = self.rows[step % self.drawn_from.epoch].unbind(2)
+        source, target = (
+            tokens.flatten()[at.clamp(min=0)].masked_fill(at < 0, PAD)
+            for tokens, at in zip((inputs, labels[0]), places, strict=True)
+        )
+        return source, target
+
+
+def _places(tokens: Int[Tensor, "example token"]) -> list[range]:
+    """Where the tokens of each example lie, all tokens counted through."""
+    width, lengths = tokens.shape[1], (tokens != PAD).sum(1).tolist()
+    return [range(example * width, example * width + length) for example, length in enumerate(lengths)]
+
+
+def pack(pairs: Sequence[tuple[Sequence[int], Sequence[int]]], length: int) -> list[tuple[list[int], list[int]]]:
+    """Return `pairs` of sentences in rows of at most `length` on either side: first fit, the longest first."""
+    rows: list[tuple[list[int], list[int]]] = []
+    for source, target in sorted(pairs, key=lambda pair: -max(map(len, pair))):
+        with_room = (row for row in rows if max(len(row[0]) + len(source), len(row[1]) + len(target)) <= length)
+        row = next(with_room, None)
+        if row is None:
+            row = ([], [])
+            rows.append(row)
+        row[0].extend(source)
+        row[1].extend(target)
+    return rows
 
 
 @lru_cache(maxsize=1)

@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as reference
 
 from wdlab import Decay, History, Model, Optimizer, Results, Run, Schedule, Timing
-from wdlab.stats import Effect, differences, interval, judge, kendall, kendall_over_seeds, paired, share
+from wdlab.stats import Effect, bootstrap, differences, interval, judge, kendall, kendall_over_seeds, paired, share
 
 FIRST, NEVER = Timing.first(0.5), Timing.never()
 
@@ -179,3 +179,31 @@ def test_lists_must_fit() -> None:
         kendall_over_seeds([1, 2], [1, 2], [0])
     with pytest.raises(ValueError, match="at least two seeds"):
         kendall_over_seeds([1, 2], [1, 2], [0, 0])
+
+
+# The bootstrap
+
+
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=12).filter(lambda x: max(x) - min(x) > 1e-3))
+@settings(max_examples=20, deadline=None)
+def test_the_bootstrap_is_scipy_s(values: list[float]) -> None:
+    found = bootstrap(values, resamples=4000)
+    theirs = reference.bootstrap((values,), np.mean, n_resamples=4000, method="percentile", random_state=1)
+    low, high = theirs.confidence_interval
+    tolerance = 0.1 * (max(values) - min(values))
+    assert found.mean == pytest.approx(np.mean(values)) and found.values == tuple(values)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=tolerance)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=12), st.floats(0.5, 2), st.floats(-5, 5))
+def test_the_bootstrap_moves_and_stretches_with_its_values(values: list[float], times: float, plus: float) -> None:
+    found, moved = bootstrap(values), bootstrap([times * x + plus for x in values])
+    assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
+    assert (moved.low, moved.high) == pytest.approx((times * found.low + plus, times * found.high + plus), abs=1e-6)
+
+
+def test_the_bootstrap_refuses_one_seed_and_does_not_hide_a_lost_one() -> None:
+    with pytest.raises(ValueError, match="at least two seeds"):
+        bootstrap([1.0])
+    lost = bootstrap([0.1, math.nan, 0.2])
+    assert math.isnan(lost.mean) and math.isnan(lost.low) and math.isnan(lost.high)

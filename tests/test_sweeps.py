@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from joblib.parallel import ThreadingBackend
 
 import wdlab
-from wdlab import Decay, Model, Optimizer, Results, Run, Schedule, Timing, Vision, sweep, sweeps
+from wdlab import Decay, Match, Model, Optimizer, Results, Run, Schedule, Timing, Training, Vision, sweep, sweeps
 from wdlab.store import Store
 from wdlab.sweeps import GPU_MEMBERS, MEMBERS, group, train_batch
 from wdlab.train import CURVES, History, group_key
@@ -399,3 +399,19 @@ def test_runs_that_differ_have_rows_that_differ(other: Run) -> None:
 def test_what_cannot_be_swept_is_refused(kept: Store, arguments, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sweep(**{"device": "cpu", "store": kept, **arguments})
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 4))
+def test_runs_that_copy_stay_with_their_whole_seed(seeds: int, arms: int, workers: int) -> None:
+    """What they copy from is then a member already, and is not trained again unseen."""
+    never, early = (replace(BASE, decay=Decay(0.1, timing)) for timing in (Timing.never(), Timing.first(0.5)))
+    more = [replace(never, decay=Decay(0.1 * place, Timing.first(0.1))) for place in range(2, arms + 1)]
+    copy = replace(never, match=Match(norm=early.decay))
+    runs = [replace(run, seed=seed) for seed in range(seeds) for run in (never, early, copy, *more)]
+    batches = group(runs, workers, CPU)
+    assert Counter(run for batch in batches for run in batch) == Counter(runs)
+    where = [{run.seed for run in batch} for batch in batches]
+    assert all(batches) and sum(map(len, where)) == seeds, "no seed is in two batches"
+    for batch in batches:
+        assert len(Training(batch, "cpu")._members) == len(batch)

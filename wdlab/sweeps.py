@@ -172,7 +172,8 @@ def _workers(runs: Sequence[Run], device: torch.device, jobs: int | None) -> int
 def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[Run]]:
     """Return `runs` in batches whose members can train together, of even sizes, a multiple of `workers` in number.
 
-    Runs of one seed stay together: they share their data, and some copy from one another.
+    Runs of one seed stay together: they share their data. Where some copy from others no seed is divided, even if
+    batches become larger and less even: what they copy from would have to train once more in every part.
     """
     shapes: dict[Run, list[Run]] = {}
     for run in runs:
@@ -183,9 +184,19 @@ def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[
         count = math.ceil(len(alike) / most)
         count = min(len(alike), math.ceil(count / max(workers, 1)) * max(workers, 1))
         by_seed = sorted(alike, key=lambda run: run.seed)
-        cuts = [len(alike) * number // count for number in range(count + 1)]
-        batches += [by_seed[start:stop] for start, stop in pairwise(cuts)]
+        batches += [by_seed[start:stop] for start, stop in pairwise(_cuts(by_seed, count))]
     return sorted(batches, key=lambda batch: -len(batch) * batch[0].steps)
+
+
+def _cuts(by_seed: Sequence[Run], count: int) -> list[int]:
+    """Return where to cut runs in order of seeds into `count` even batches, or fewer that leave copying seeds whole."""
+    cuts = [len(by_seed) * number // count for number in range(count + 1)]
+    if not any(run.match.leaders for run in by_seed):
+        return cuts
+    first: dict[int, int] = {}
+    for place, run in enumerate(by_seed):
+        first.setdefault(run.seed, place)
+    return sorted({first[by_seed[cut].seed] for cut in cuts[:-1]} | {len(by_seed)})
 
 
 def train_batch(runs: Sequence[Run], device: str, counter: Path | None = None, networks: bool = False) -> list[History]:

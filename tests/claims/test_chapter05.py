@@ -12,7 +12,7 @@ from wdlab.claims import CLAIMS, SCALES, Setting, chapter05
 from wdlab.claims.chapter05 import FEW, RECOMMENDED, STRENGTHS, TIMINGS
 from wdlab.measures import MEASURES, measure, weight_norm
 from wdlab.models import cross_entropy
-from wdlab.stats import differences
+from wdlab.stats import Effect, bootstrap, differences, interval
 
 BASES = (chapter05.fitted, chapter05.signal_resnet, chapter05.small_image_resnet)
 
@@ -105,6 +105,26 @@ def test_tau_is_taken_within_each_seed() -> None:
         {"seed": [1, 1, 1, 0, 0, 0], "test_error": [1, 2, 3, 11, 12, 13], "weight_norm": [4.0, 5.0, 6.0, 3.0, 2.0, 1.0]}
     )
     assert chapter05.tau_by_seed(table, "weight_norm") == [-1.0, 1.0]
+
+
+def test_coverage_counts_the_intervals_that_hold_the_truth() -> None:
+    """Wide enough, all do; of no width, none; and the truth is what many nets come close to."""
+
+    def around(width: float):
+        return lambda taus: Effect(mean := sum(taus) / len(taus), mean - width, mean + width, tuple(taus))
+
+    assert chapter05.coverage(around(2), 3, 5) == 1.0 and chapter05.coverage(around(0), 3, 5) == 0.0
+    for correlation in (0.0, 0.5, -0.8):
+        assert chapter05.coverage(around(0.03), 40, 100, correlation, repeats=20) == 1.0
+        assert chapter05.coverage(around(0.0005), 4, 20, correlation, repeats=200) < 0.2
+
+
+def test_student_s_t_covers_the_truth_and_the_bootstrap_of_few_seeds_does_less() -> None:
+    """At the sizes of the claims: six seeds of eight timings, four of five."""
+    for seeds, nets in ((6, len(TIMINGS)), (4, len(FEW))):
+        by_t, by_bootstrap = (chapter05.coverage(of, seeds, nets, repeats=1000) for of in (interval, bootstrap))
+        assert 0.91 < by_t < 0.98 and by_bootstrap < by_t - 0.04
+    assert chapter05.coverage(bootstrap, 40, 8, repeats=300) > 0.9
 
 
 def test_fair_pairs_fit_about_equally_well() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from wdlab.figures.sharpness import scales, scatter, taus
 from wdlab.measures import MEASURES
-from wdlab.stats import kendall_over_seeds
+from wdlab.stats import bootstrap, kendall_over_seeds
 
 
 def table(sign: float = 1.0, seeds: int = 4) -> pd.DataFrame:
@@ -41,6 +41,9 @@ def test_taus_are_those_of_the_tables() -> None:
     assert found["all", "weight_norm"] == pytest.approx(expected.mean) and expected.mean > 0.8
     assert found["all", "gaussian_sharpness"] == pytest.approx(-expected.mean)
     assert found["turned", "weight_norm"] == pytest.approx(-expected.mean)
+    row, again = drawn.data.set_index(["nets", "measure"]).loc["all", "weight_norm"], bootstrap(expected.values)
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+    assert (row["boot_low"], row["boot_high"]) == pytest.approx((again.low, again.high))
     assert set(drawn.data["kind"]) == {MEASURES[name].kind for name in names}
     assert "gaussian sharpness -" in drawn.alt and drawn.png().startswith(b"\x89PNG")
 

@@ -32,7 +32,7 @@ from wdlab.measures import MEASURES, Subject, measure, rescale_, weight_norm
 from wdlab.measures.complexity import weight_tensors
 from wdlab.measures.sharpness import hessian_traces
 from wdlab.run import Run
-from wdlab.stats import kendall
+from wdlab.stats import Effect, kendall
 from wdlab.sweeps import sweep
 from wdlab.tasks import generator, of_vision
 from wdlab.train import History, Training, pick_device
@@ -201,6 +201,23 @@ def tau_by_seed(table: pd.DataFrame, name: str) -> list[float]:
     return [kendall(nets[name].tolist(), nets["test_error"].tolist()) for _, nets in table.groupby("seed", sort=True)]
 
 
+def coverage(
+    of: Callable[[Sequence[float]], Effect], seeds: int, nets: int, correlation: float = 0.8, repeats: int = 500
+) -> float:
+    """Return how often the interval `of` the taus of `seeds` seeds holds the truth, where the truth is known.
+
+    In each of `repeats` made-up experiments a seed has `nets` networks, whose measure and test error are normal with
+    correlation rho = `correlation`, so that the expected tau is (2 / pi) arcsin(rho) (Greiner's relation).
+    """
+    draw, truth = np.random.default_rng(0), 2 / math.pi * math.asin(correlation)
+    first, second = np.triu_indices(nets, 1)
+    measures, noise = draw.standard_normal((2, repeats, seeds, nets))
+    errors = correlation * measures + math.sqrt(1 - correlation**2) * noise
+    agree = np.sign((measures[..., first] - measures[..., second]) * (errors[..., first] - errors[..., second]))
+    found = [of(taus) for taus in agree.mean(-1).tolist()]
+    return sum(one.low <= truth <= one.high for one in found) / repeats
+
+
 def fair_taus(table: pd.DataFrame, name: str, within: float = 0.1) -> list[float]:
     """Return tau of measure `name` among those pairs of each seed whose training losses differ by that share at most.
 
@@ -261,7 +278,7 @@ SEES = (
 
 
 def _on_resnets(end: str, base: Base, words: str) -> tuple[Claim, Claim]:
-    few = levels(0.3, ci=3, demo=4, gpu=10, paper=3)
+    few = levels(0.3, ci=2, demo=4, gpu=10, paper=3)
     return (
         Claim(
             f"plain-sharpness-is-backwards{end}", words + BACKWARDS, MISSED, f"minus {TAU}",
@@ -295,7 +312,7 @@ CLAIMS = (
         _tau(fitted, PLAIN, ALL, -1),
         SAME_NORM,
         _tau(fitted, PLAIN, ALL, -1, one_norm=True),
-        levels(0.3, ci=3, demo=6, gpu=12),
+        levels(0.3, ci=2, demo=6, gpu=12),
     ),
     Claim(
         "relative-noise-sees-timing",
@@ -305,7 +322,7 @@ CLAIMS = (
         _tau(fitted, RECOMMENDED, ALL),
         TOO_MUCH,
         _tau_over_strengths(RECOMMENDED),
-        levels(0.3, ci=3, demo=6, gpu=12),
+        levels(0.3, ci=2, demo=6, gpu=12),
     ),
     Claim(
         "norm-misleads-over-strengths",
@@ -316,7 +333,7 @@ CLAIMS = (
         _tau_over_strengths("weight_norm", -1),
         "nets that differ in when decay acted, at one strength",
         _tau(fitted, "weight_norm", ALL, -1),
-        levels(0.3, ci=3, demo=6, gpu=12),
+        levels(0.3, ci=2, demo=6, gpu=12),
     ),
     *(claim for place in _PLACES for claim in _on_resnets(*place)),
 )

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, FAINT, INK, MARKERS, looks, name, panels
 from wdlab.measures import MEASURES
-from wdlab.stats import Effect, kendall_over_seeds
+from wdlab.stats import Effect, bootstrap, kendall_over_seeds
 
 DECADE = 10.0  # values that span more are drawn on a logarithmic axis
 KINDS = {"norm": 0, "margin": 1, "loss": 3, "absolute": 4, "relative": 2}
@@ -91,7 +91,8 @@ def taus(tables: Mapping[str, pd.DataFrame], names: Sequence[str] = tuple(MEASUR
     """Draw the mean over seeds of each measure's Kendall's tau with test error, a panel a table, with 95% intervals.
 
     Right of the line a larger measure goes with a larger test error, as it should; left of it the measure is backwards.
-    Colours and markers are the kinds of measures.
+    Colours and markers are the kinds of measures. Drawn are Student-t intervals over seeds; the data has those of the
+    bootstrap over seeds beside them.
     """
     chosen = sorted(names, key=lambda one: list(KINDS).index(MEASURES[one].kind))
     figure, axes = panels(len(tables), width=0.8 + 8.8 / len(tables), height=1.0 + 0.27 * len(chosen))
@@ -121,7 +122,9 @@ def _tau_row(panel: Axes, height: float, table: pd.DataFrame, measure: str) -> d
     kind, found = MEASURES[measure].kind, _tau(table, measure)
     panel.plot([found.low, found.high], [height, height], color=COLOURS[KINDS[kind]], linewidth=2)
     panel.plot([found.mean], [height], MARKERS[KINDS[kind]], color=COLOURS[KINDS[kind]], markersize=6, label=kind)
-    return {"measure": measure, "kind": kind, "tau": found.mean, "low": found.low, "high": found.high}
+    again = bootstrap(found.values)
+    told = {"tau": found.mean, "low": found.low, "high": found.high, "boot_low": again.low, "boot_high": again.high}
+    return {"measure": measure, "kind": kind, **told}
 
 
 def words(measure: str) -> str:

@@ -250,7 +250,7 @@ class Training:
     def _next_batch(self) -> tuple[Tensor, Tensor]:
         # One gather a seed, shared by its members.
         inputs, labels = self.batches.take(self.step, self.inputs, self.train_labels)
-        return inputs[self._seed_of_member], labels[self._seed_of_member]
+        return inputs.index_select(0, self._seed_of_member), labels.index_select(0, self._seed_of_member)
 
     def _notice_divergence(self, loss: Float[Tensor, " member"]) -> None:
         """Note this step for members whose loss is no longer finite; nothing is read back, which would stop a GPU."""

@@ -1,0 +1,81 @@
+"""What is trained: a table of nets, and the settings that are measured by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import plain as loop
+import stacked as ensemble
+
+from wdlab import Decay, Model, Optimizer, Run, Schedule, Timing
+from wdlab.tasks import TASKS, TRANSLATIONS
+
+TIMINGS = (Timing.never(), Timing.always(), Timing.first(0.1), Timing.first(0.25), Timing.first(0.5), Timing.after(0.5))
+SEED = 10_000  # seeds from here on are for looking around
+
+Prepare = Callable[..., Callable[[], list[loop.Outcome]]]
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network on its task: `runs` of (count, width, steps), and how it is trained without wdlab.
+
+    `plain` and `stacked` lay everything ready for runs on a device and return what trains them; None is not measured.
+    """
+
+    runs: Callable[[int, int, int], list[Run]]
+    plain: Prepare = loop.prepare
+    stacked: Prepare | None = ensemble.prepare
+    operations: Callable[[list[Run]], int] | None = loop.operations
+
+
+@dataclass(frozen=True)
+class Setting:
+    """So many members of a net of this width, trained for so many steps."""
+
+    net: str
+    width: int
+    members: int
+    steps: int
+
+    def runs(self) -> list[Run]:
+        return NETS[self.net].runs(self.members, self.width, self.steps)
+
+    def __str__(self) -> str:
+        return f"{self.net}, width {self.width}, {self.members} members, {self.steps} steps"
+
+
+def vision(task: str, model: str) -> Callable[[int, int, int], list[Run]]:
+    """Six timings, as many seeds as it takes, tested once at the end."""
+
+    def runs(count: int, width: int, steps: int) -> list[Run]:
+        settings = [(SEED + seed, timing) for seed in range(-(-count // len(TIMINGS))) for timing in TIMINGS][:count]
+        net = Model(model, width)
+        return [Run(TASKS[task], net, decay=Decay(0.01, t), seed=s, steps=steps, evaluations=1) for s, t in settings]
+
+    return runs
+
+
+def translation(count: int, width: int, steps: int) -> list[Run]:
+    """Adam with the settings of the course, under l2 and decoupled decay by turns; tested on little."""
+    task = replace(TRANSLATIONS["translation"], test_size=100)
+    adam, climb = Optimizer("adam", 0.003, betas=(0.9, 0.98)), Schedule("cosine", warmup=1 / 6)
+    decays = (Decay(1e-4), Decay(0.1, coupling="decoupled"))
+    settings = [(SEED + number // 2, decays[number % 2]) for number in range(count)]
+    return [Run(task, Model("transformer", width, 2), adam, climb, d, s, steps, evaluations=1) for s, d in settings]
+
+
+NETS: dict[str, Net] = {
+    "mlp": Net(vision("mnist1d", "mlp")),
+    "signals": Net(vision("mnist1d", "resnet")),
+    "images": Net(vision("fashion", "resnet")),
+    "translation": Net(translation),
+}
+
+GOALS = [Setting("mlp", width, 48, 62) for width in (64, 100)] + [Setting("mlp", 256, 24, 31)]
+OTHERS = [Setting("signals", 8, 8, 31), Setting("images", 8, 8, 14), Setting("translation", 64, 8, 12)]
+GROWTH = [Setting("mlp", 100, 2**power, 31) for power in range(8)]
+GROWTH += [Setting("mlp", width, 12, 31) for width in (32, 64, 128, 256)]
+GROWTH += [Setting("mlp", 100, 12, steps) for steps in (31, 62, 124, 248)]
+SELECTIONS = {"goals": [*GOALS, *OTHERS], "growth": GROWTH, "all": [*GOALS, *OTHERS, *GROWTH]}

@@ -290,18 +290,22 @@ class Replay:
         """Return the transitions that begin at these places, 0 the oldest frame and 1 the newest that has n after it."""
         held = min(self.stored, self.slots)
         first = (chance * (held - n_step + 1)).long() + max(self.stored - self.slots, 0)
-        rows = torch.arange(len(first), device=self.device).unsqueeze(1)
         reward = torch.zeros(first.shape, device=self.device)
         discount, going, last = torch.ones_like(reward), torch.ones_like(first, dtype=torch.bool), first
         for ahead in range(n_step):
-            slot = (first + ahead) % self.slots
+            slot = first + ahead
             last = torch.where(going, slot, last)
-            reward = torch.where(going, reward + discount * self.reward[rows, slot], reward)
+            reward = torch.where(going, reward + discount * self._at("reward", slot), reward)
             discount = torch.where(going, discount * gamma, discount)
-            going = going & ~self.ended[rows, slot]
-        begun = first % self.slots
-        discount = discount.masked_fill(self.terminated[rows, last], 0.0)  # terminated: nothing comes after
-        return Transitions(self.seen[rows, begun], self.action[rows, begun], reward, self.after[rows, last], discount)
+            going = going & ~self._at("ended", slot)
+        discount = discount.masked_fill(self._at("terminated", last), 0.0)  # terminated: nothing comes after
+        return Transitions(self._at("seen", first), self._at("action", first), reward, self._at("after", last), discount)
+
+    def _at(self, name: str, frame: Int[Tensor, "member batch"]) -> Tensor:
+        """What every member remembers of these frames of its own."""
+        of_member = torch.arange(len(frame), device=self.device).unsqueeze(1) * self.slots
+        kept: Tensor = getattr(self, name)
+        return kept.flatten(0, 1).index_select(0, (frame % self.slots + of_member).flatten()).view(*frame.shape, *kept.shape[2:])
 
     def fork(self) -> Replay:
         """Return a replay of its own that remembers the same."""

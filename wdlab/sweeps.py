@@ -179,7 +179,8 @@ def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[
         shapes.setdefault(group_key(run), []).append(run)
     batches = []
     for key, alike in shapes.items():
-        most = (MEMBERS if device.type == "cpu" else GPU_MEMBERS)[key.model.name]
+        on_cpu = key.task.together or MEMBERS[key.model.name]
+        most = on_cpu if device.type == "cpu" else GPU_MEMBERS[key.model.name]
         count = math.ceil(len(alike) / most)
         count = min(len(alike), math.ceil(count / max(workers, 1)) * max(workers, 1))
         by_seed = sorted(alike, key=lambda run: run.seed)

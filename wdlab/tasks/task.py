@@ -74,6 +74,11 @@ class Task(ABC):
         """Whether batches come of what each member's own net does, so that members of one seed have none in common."""
         return False
 
+    @property
+    def together(self) -> int:
+        """How many members train together on a CPU at most, or 0 where that is for the model to say."""
+        return 0
+
     @abstractmethod
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that cannot learn this task."""

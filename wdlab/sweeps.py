@@ -28,7 +28,12 @@ logger = logging.getLogger(__name__)
 
 MEMBERS = {"mlp": 12, "resnet": 4, "transformer": 4, "convnet": 4}
 """Members that train together on a CPU: enough to fill matrix products and vectors, few enough to stay in cache."""
-GPU_MEMBERS = {"mlp": 64, "resnet": 8, "transformer": 8, "convnet": 16}  # a member of ResNet-18 keeps about 1 GB of activations
+GPU_MEMBERS = {
+    "mlp": 64,
+    "resnet": 8,
+    "transformer": 8,
+    "convnet": 16,
+}  # a member of ResNet-18 keeps about 1 GB of activations
 SMALL = 10_000  # member steps below which starting worker processes costs more than it saves
 
 

@@ -12,6 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -154,6 +155,7 @@ class Kind:
     packages: tuple[str, ...]
 
 
+@cache
 def kind(environment: str) -> Kind:
     """Return the kind of game called `environment`: "cartpole", "breakout", or "atari/" and the name of a game.
 

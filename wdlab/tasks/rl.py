@@ -304,13 +304,19 @@ class Replay:
             discount = torch.where(going, discount * gamma, discount)
             going = going & ~self._at("ended", slot)
         discount = discount.masked_fill(self._at("terminated", last), 0.0)  # terminated: nothing comes after
-        return Transitions(self._at("seen", first), self._at("action", first), reward, self._at("after", last), discount)
+        return Transitions(
+            self._at("seen", first), self._at("action", first), reward, self._at("after", last), discount
+        )
 
     def _at(self, name: str, frame: Int[Tensor, "member batch"]) -> Tensor:
         """What every member remembers of these frames of its own."""
         of_member = torch.arange(len(frame), device=self.device).unsqueeze(1) * self.slots
         kept: Tensor = getattr(self, name)
-        return kept.flatten(0, 1).index_select(0, (frame % self.slots + of_member).flatten()).view(*frame.shape, *kept.shape[2:])
+        return (
+            kept.flatten(0, 1)
+            .index_select(0, (frame % self.slots + of_member).flatten())
+            .view(*frame.shape, *kept.shape[2:])
+        )
 
     def fork(self) -> Replay:
         """Return a replay of its own that remembers the same."""
@@ -425,6 +431,8 @@ def network_of(task: DQN, model: Model, networks: Sequence[Mapping[str, Tensor]]
 
 
 CARTPOLE = DQN()
-BREAKOUT = DQN("breakout", "breakout")
+BREAKOUT = DQN(
+    "breakout", "breakout", frames=40_000, replay=40_000, target_sync=250, epsilon_frames=10_000, best_return=20.0
+)
 GAMES: dict[str, DQN] = {task.name: task for task in (CARTPOLE, BREAKOUT)}
 """The games of the course by name."""

@@ -5,7 +5,17 @@ the seeds. The effect is one number a seed; the verdict is read off its 95% inte
 control is the same measurement where the claim must not hold. Each chapter's claims are in a module of its own.
 """
 
-from wdlab.claims import chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07, chapter08
+from wdlab.claims import (
+    chapter01,
+    chapter02,
+    chapter03,
+    chapter04,
+    chapter05,
+    chapter06,
+    chapter07,
+    chapter08,
+    chapter10,
+)
 from wdlab.claims.arms import ALWAYS, CONSTANT, EARLY, LATE, NEVER, image_resnet, network, signal_resnet
 from wdlab.claims.chapter02 import (
     disagreement,
@@ -21,7 +31,7 @@ from wdlab.claims.claim import SCALES, Claim, Level, Outcome, Setting, Verdict, 
 
 CLAIMS: dict[str, Claim] = {
     claim.id: claim
-    for chapter in (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07, chapter08)
+    for chapter in (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07, chapter08, chapter10)
     for claim in chapter.CLAIMS
 }
 """Every claim of the course by its id, in the order of the chapters."""

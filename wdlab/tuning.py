@@ -1,4 +1,4 @@
-"""What a tuning budget buys: the expected best of k random trials over a grid, how wide its good part is, how it lies."""
+"""What a tuning budget buys: the expected best of k random trials over a grid, and where its good cells lie."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def search(runs: pd.DataFrame, budgets: Iterable[int] = range(1, MOST + 1), near
     within `near`, as a share, of the best score of all couplings with that seed.
     """
     rows, several = [], list(budgets)
-    level = runs.groupby("seed")["score"].max() * (1 - near)
+    level = {seed: (1 - near) * part["score"].max() for seed, part in runs.groupby("seed")}
     for coupling, part in runs.groupby("coupling", sort=False):
         scores = part.pivot(index=["lr", "weight_decay"], columns="seed", values="score")
         for seed in scores:

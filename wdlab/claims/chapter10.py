@@ -191,8 +191,8 @@ def _l2_moves(name: str) -> Claim:
 def _relabelling(id: str, name: str) -> Claim:
     return Claim(
         id,
-        f"Under {name} with an l2 penalty the good basin is a diagonal: among the best third of the cells log lr and log "
-        "lambda are correlated below -0.4.",
+        f"Under {name} with an l2 penalty the good basin is a diagonal: among the best third of the cells log lr and "
+        "log lambda are correlated below -0.4.",
         HUTTER.format("under SGD the two are coupled, and Prop. 1: a new label takes the coupling away"),
         "minus the correlation of log lr and log lambda",
         _each(descended, name, slant),

@@ -163,6 +163,9 @@ EXAMPLES: dict[str, Callable[[Callable[..., Drawn]], Drawn]] = {
     "timing.lines": lambda f: f(CURVES, "Title", "x", "y"),
     "tuning.budgets": lambda f: f({"vision": search(a_grid(), [1, 2, 8])}),
     "tuning.by_coupling": lambda f: f({"vision": widths(a_grid())}, "share", "share of the grid"),
+    "tuning.trials_map": lambda f: f(
+        pd.DataFrame({"lr": [0.1, 0.1], "place": [1, 2], "score": [0.613, 0.527], "trial": [1.0, 2.0]}), "A grid"
+    ),
     "tuning.two_labels": lambda f: f({"plain SGD": a_grid()}),
     "verdicts.forest": lambda f: f([a_claim().check()]),
 }

@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from wdlab.figures.drawn import Drawn
-from wdlab.figures.grids import MAP
+from wdlab.figures.grids import LIGHT, MAP
 from wdlab.figures.style import BACKGROUND, COLOURS, FAINT, INK, looks, name, panels
 from wdlab.stats import Effect, interval
 from wdlab.tuning import correlation, over_the_product
@@ -29,7 +29,7 @@ def budgets(searches: Mapping[str, pd.DataFrame], trials: int | None = None, col
     the chosen cell scores with other seeds. Bands are 95% intervals over seeds. The dashed line is the mean of the
     seeds' levels, what comes within 5% of the best of all; `trials` is marked where it is given.
     """
-    figure, axes = panels(len(searches), width=5.0, height=3.5)
+    figure, axes = panels(len(searches), width=5.0 if len(searches) > 1 else 7.2, height=3.5)
     rows = []
     for panel, (task, searched) in zip(axes, searches.items(), strict=True):
         rows += _budget(panel, task, searched, column)
@@ -151,3 +151,33 @@ def _map(axes: Axes, runs: pd.DataFrame, scale: Normalize) -> dict[str, float]:
         "lr": float(score.index[top]),
         "at": float(score.columns[best[top]]),
     }
+
+
+def trials_map(told: pd.DataFrame, title: str, label: str = "score") -> Drawn:
+    """Draw the cells of a hidden grid over learning rate and the place of lambda: those that are known, the rest as ?.
+
+    `told` has one row a cell: lr, place (1 is the smallest lambda), score (NaN where it is not known) and trial, the
+    number of the trial that asked for it (NaN where none did).
+    """
+    figure, (axes,) = panels(1, width=6.0, height=3.4)
+    score = told.pivot(index="lr", columns="place", values="score")
+    scale = Normalize(0.0, max(told["score"].max(skipna=True), 1e-9) if told["score"].notna().any() else 1.0)
+    axes.imshow(np.ma.masked_invalid(score), cmap=MAP, norm=scale, origin="lower", aspect="auto")
+    axes.grid(visible=False)
+    rows: Any = told.itertuples()
+    for cell in rows:
+        text = "?" if math.isnan(cell.score) else f"{cell.score:.3f}"
+        text += "" if math.isnan(cell.trial) else f"\ntrial {cell.trial:.0f}"
+        dark = not math.isnan(cell.score) and scale(cell.score) < LIGHT
+        at = score.columns.get_loc(cell.place), score.index.get_loc(cell.lr)
+        axes.text(*at, text, ha="center", va="center", fontsize=9.5, color=BACKGROUND if dark else INK)
+    axes.set_xticks(range(score.shape[1]), [str(place) for place in score.columns])
+    axes.set_yticks(range(score.shape[0]), [f"{lr:g}" for lr in score.index])
+    name(axes, title, "λ, from the smallest; each is ten times the one before", "learning rate")
+    known = told.dropna(subset=["score"]).sort_values("trial")
+    each = "; ".join(
+        f"lr {c.lr:g}, λ {c.place}: {c.score:.3f}" + ("" if math.isnan(c.trial) else f" (trial {c.trial:.0f})")
+        for c in known.itertuples()
+    )
+    found = f"{label} {each}" if each else f"none of {len(told)} cells is known yet"
+    return Drawn(figure, f"{title}: {found}.", told)

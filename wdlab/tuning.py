@@ -63,10 +63,10 @@ def search(runs: pd.DataFrame, budgets: Iterable[int] = range(1, MOST + 1), near
     within `near`, as a share, of the best score of all couplings with that seed.
     """
     rows, several = [], list(budgets)
-    level = {seed: (1 - near) * part["score"].max() for seed, part in runs.groupby("seed")}
+    level = {int(seed): (1 - near) * runs.loc[runs["seed"] == seed, "score"].max() for seed in runs["seed"].unique()}
     for coupling, part in runs.groupby("coupling", sort=False):
         scores = part.pivot(index=["lr", "weight_decay"], columns="seed", values="score")
-        for seed in scores:
+        for seed in level:
             own, others = scores[seed].tolist(), scores.drop(columns=seed).mean(axis=1).tolist()
             for k in several:
                 best, again = expected_best(own, k), expected_best(own, k, paid=others)

@@ -169,15 +169,15 @@ def trials_map(told: pd.DataFrame, title: str, label: str = "score") -> Drawn:
         text = "?" if math.isnan(cell.score) else f"{cell.score:.3f}"
         text += "" if math.isnan(cell.trial) else f"\ntrial {cell.trial:.0f}"
         dark = not math.isnan(cell.score) and scale(cell.score) < LIGHT
-        at = score.columns.get_loc(cell.place), score.index.get_loc(cell.lr)
-        axes.text(*at, text, ha="center", va="center", fontsize=9.5, color=BACKGROUND if dark else INK)
+        x, y = list(score.columns).index(cell.place), list(score.index).index(cell.lr)
+        axes.text(x, y, text, ha="center", va="center", fontsize=9.5, color=BACKGROUND if dark else INK)
     axes.set_xticks(range(score.shape[1]), [str(place) for place in score.columns])
     axes.set_yticks(range(score.shape[0]), [f"{lr:g}" for lr in score.index])
     name(axes, title, "λ, from the smallest; each is ten times the one before", "learning rate")
-    known = told.dropna(subset=["score"]).sort_values("trial")
+    known: Any = told.dropna(subset=["score"]).sort_values("trial").itertuples()
     each = "; ".join(
         f"lr {c.lr:g}, λ {c.place}: {c.score:.3f}" + ("" if math.isnan(c.trial) else f" (trial {c.trial:.0f})")
-        for c in known.itertuples()
+        for c in known
     )
     found = f"{label} {each}" if each else f"none of {len(told)} cells is known yet"
     return Drawn(figure, f"{title}: {found}.", told)

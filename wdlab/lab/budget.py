@@ -79,14 +79,12 @@ class Budget:
     def _told(self, setting: Setting, data: pd.DataFrame) -> str:
         level = self.searches[setting.task]["level"].mean()
         curves = {str(coupling): part.set_index("trials") for coupling, part in data.groupby("coupling", sort=False)}
-        here = ", ".join(
-            f"{coupling} {part.loc[setting.trials, 'score']:.3f} "
-            f"({part.loc[setting.trials, 'low']:.3f} to {part.loc[setting.trials, 'high']:.3f})"
-            for coupling, part in curves.items()
-        )
+        rows: Any = data[data["trials"] == setting.trials].itertuples()
+        here = ", ".join(f"{one.coupling} {one.score:.3f} ({one.low:.3f} to {one.high:.3f})" for one in rows)
         needed = ", ".join(f"{coupling} {self._needed(part['score'], level)}" for coupling, part in curves.items())
         many = "1 trial" if setting.trials == 1 else f"{setting.trials} trials"
-        return f"{many}: {here} (95% intervals). Trials needed to come within 5% of the best of all, {level:.3f}: {needed}."
+        near = f"Trials needed to come within 5% of the best of all, {level:.3f}"
+        return f"{many}: {here} (95% intervals). {near}: {needed}."
 
     def _needed(self, scores: pd.Series[float], level: float) -> str:
         """The first budget whose mean over seeds reaches the seeds' mean level."""

@@ -15,6 +15,7 @@ from scipy import stats
 import wdlab
 from wdlab.decay import AdamBuffers, Rates, adam_parts
 from wdlab.exercises import (
+    CHAPTERS,
     Exercise,
     Report,
     chapter00,
@@ -26,6 +27,7 @@ from wdlab.exercises import (
     chapter06,
     chapter07,
     chapter08,
+    chapter10,
 )
 from wdlab.exercises.chapter00 import (
     FIRST_QUARTER,
@@ -72,6 +74,7 @@ from wdlab.exercises.chapter06 import (
 )
 from wdlab.exercises.chapter07 import check_adam_step, check_adaptive, check_parts, check_rest, check_two_moments
 from wdlab.exercises.chapter08 import check_good_share, check_greedy, check_new_lambda
+from wdlab.exercises.chapter10 import check_enough, check_expected_best, check_other_label, check_width
 from wdlab.measures import Subject, fold, rescale_
 from wdlab.measures.sharpness import NOISES, hessian_traces, noise_sharpness
 from wdlab.models import MLP
@@ -85,6 +88,7 @@ NUMBERS: dict[Callable[[object], Report], Exercise] = {
     check_same_path: chapter02.SAME_PATH,
     check_same_dose: chapter03.SAME_DOSE,
     check_times_as_long: chapter06.TIMES_AS_LONG,
+    check_enough: chapter10.ENOUGH,
 }
 RUNS: dict[Callable[[object], Report], Exercise] = {check_last_quarter: chapter00.LAST_QUARTER}
 FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
@@ -122,6 +126,9 @@ FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_greedy: chapter08.GREEDY,
     check_new_lambda: chapter08.NEW_LAMBDA,
     check_good_share: chapter08.GOOD_SHARE,
+    check_expected_best: chapter10.EXPECTED_BEST,
+    check_width: chapter10.WIDTH,
+    check_other_label: chapter10.OTHER_LABEL,
 }
 CHECKERS = NUMBERS | RUNS | FUNCTIONS
 EVERY = [pytest.param(checker, id=checker.__name__) for checker in CHECKERS]
@@ -147,8 +154,7 @@ def shown(report: Report) -> str:
 
 
 def test_no_exercise_is_missing_here() -> None:
-    chapters = (chapter00, chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07, chapter08)
-    assert {id(one) for one in CHECKERS.values()} == {id(one) for chapter in chapters for one in chapter.EXERCISES}
+    assert {id(one) for one in CHECKERS.values()} == {id(one) for chapter in CHAPTERS for one in chapter.EXERCISES}
 
 
 # --- right answers ------------------------------------------------------------------------------------------
@@ -464,6 +470,52 @@ def share_by_torch(scores, near):
     return torch.where(flat.isnan(), -1.0, flat).ge(best - near).double().mean(1)
 
 
+def best_in_closed_form(scores, trials):
+    x, n = scores.sort().values, len(scores)
+    return sum(x[i] * (((i + 1) / n) ** trials - (i / n) ** trials) for i in range(n))
+
+
+def best_by_steps(scores, trials):
+    """One trial more at a time: the chance that the best is at most each cell is multiplied anew."""
+    ranked, at_most = sorted(scores.tolist()), [1.0] * len(scores)
+    for _ in range(trials):
+        at_most = [chance * (rank + 1) / len(ranked) for rank, chance in enumerate(at_most)]
+    return ranked[0] * at_most[0] + sum(ranked[i] * (at_most[i] - at_most[i - 1]) for i in range(1, len(ranked)))
+
+
+def best_by_numpy(scores, trials):
+    x = np.sort(scores.numpy())
+    below = np.arange(len(x)) / len(x)
+    return x[-1] - np.sum(np.diff(x) * below[1:] ** trials)
+
+
+def width_by_counting(scores, near):
+    found = []
+    for coupling in range(scores.shape[0]):
+        each = []
+        for seed in range(scores.shape[1]):
+            level = scores[:, seed].max() * (1 - near)
+            each.append((scores[coupling, seed] >= level).double().mean().item())
+        found.append(sum(each) / len(each))
+    return found
+
+
+def width_by_numpy(scores, near):
+    x = scores.numpy()
+    return (x / x.max(axis=(0, 2), keepdims=True) >= 1 - near).mean(axis=(1, 2))
+
+
+def width_by_seed(scores, near):
+    each = [(one >= one.max() - near * one.max()).double().mean(1) for one in scores.unbind(1)]
+    return torch.stack(each).mean(0)
+
+
+def label_by_branches(lr, weight_decay, to_product):
+    if to_product:
+        return lr * weight_decay
+    return weight_decay / lr
+
+
 def lambda_by_branches(weight_decay, lr, new_lr, scaled_by_lr):
     if not scaled_by_lr:
         return weight_decay
@@ -729,6 +781,18 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_good_share, share_by_torch),
     (check_good_share, share_by_numpy),
     (check_good_share, share_by_counting),
+    (check_enough, 17),
+    (check_enough, torch.tensor(17.0)),
+    (check_enough, next(k for k in range(100) if 1 - (5 / 6) ** k >= 0.95)),
+    (check_expected_best, best_in_closed_form),
+    (check_expected_best, best_by_steps),
+    (check_expected_best, best_by_numpy),
+    (check_width, width_by_counting),
+    (check_width, width_by_numpy),
+    (check_width, width_by_seed),
+    (check_other_label, label_by_branches),
+    (check_other_label, lambda *given: np.array(given[1] * given[0] ** (2 * given[2] - 1))),
+    (check_other_label, lambda lr, strength, to: torch.tensor(strength).double() * (lr if to else 1 / lr)),
     (check_adam_step, adam_in_place),
     (check_adam_step, adam_by_numpy),
     (check_adam_step, adam_with_the_corrections_folded_in),

@@ -30,6 +30,7 @@ from wdlab.sweeps import Results
 from wdlab.tasks import TASKS
 from wdlab.tasks.convex import Quadratic
 from wdlab.tasks.unequal import descend
+from wdlab.tuning import search, widths
 
 NUMBER = re.compile(r"[-+−]?\d+(?:,\d{3})*(?:\.\d+(?:e[-+]?\d+)?%?|%)")  # whole numbers are found too easily
 TASK = replace(TASKS["mnist1d"], train_size=200, batch_size=50)
@@ -160,6 +161,12 @@ EXAMPLES: dict[str, Callable[[Callable[..., Drawn]], Drawn]] = {
     "timing.ends": lambda f: f(timed(Timing.never(), Timing.always())),
     "timing.critical_period": lambda f: f(windows("until"), windows("since")),
     "timing.lines": lambda f: f(CURVES, "Title", "x", "y"),
+    "tuning.budgets": lambda f: f({"vision": search(a_grid(), [1, 2, 8])}),
+    "tuning.by_coupling": lambda f: f({"vision": widths(a_grid())}, "share", "share of the grid"),
+    "tuning.trials_map": lambda f: f(
+        pd.DataFrame({"lr": [0.1, 0.1], "place": [1, 2], "score": [0.613, 0.527], "trial": [1.0, 2.0]}), "A grid"
+    ),
+    "tuning.two_labels": lambda f: f({"plain SGD": a_grid()}),
     "verdicts.forest": lambda f: f([a_claim().check()]),
 }
 """One call a figure, on small data with uneven numbers; a new figure needs a line here."""

@@ -15,6 +15,7 @@ from wdlab.claims import (
     chapter07,
     chapter08,
     chapter09,
+    chapter10,
 )
 from wdlab.claims.arms import ALWAYS, CONSTANT, EARLY, LATE, NEVER, image_resnet, network, signal_resnet
 from wdlab.claims.chapter02 import (
@@ -29,11 +30,19 @@ from wdlab.claims.chapter02 import (
 from wdlab.claims.chapter03 import linear_accuracy
 from wdlab.claims.claim import SCALES, Claim, Level, Outcome, Setting, Verdict, versions
 
-CLAIMS: dict[str, Claim] = {
-    claim.id: claim
-    for chapter in (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07, chapter08, chapter09)
-    for claim in chapter.CLAIMS
-}
+CHAPTERS = (
+    chapter01,
+    chapter02,
+    chapter03,
+    chapter04,
+    chapter05,
+    chapter06,
+    chapter07,
+    chapter08,
+    chapter09,
+    chapter10,
+)
+CLAIMS: dict[str, Claim] = {claim.id: claim for chapter in CHAPTERS for claim in chapter.CLAIMS}
 """Every claim of the course by its id, in the order of the chapters."""
 
 __all__ = [

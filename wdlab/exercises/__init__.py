@@ -10,11 +10,27 @@ from wdlab.exercises import (
     chapter06,
     chapter07,
     chapter08,
+    chapter10,
 )
 from wdlab.exercises.harness import Exercise, check
 from wdlab.exercises.report import Report
 
+CHAPTERS = (
+    chapter00,
+    chapter01,
+    chapter02,
+    chapter03,
+    chapter04,
+    chapter05,
+    chapter06,
+    chapter07,
+    chapter08,
+    chapter10,
+)
+"""The exercises of each notebook."""
+
 __all__ = [
+    "CHAPTERS",
     "Exercise",
     "Report",
     "chapter00",
@@ -26,5 +42,6 @@ __all__ = [
     "chapter06",
     "chapter07",
     "chapter08",
+    "chapter10",
     "check",
 ]

@@ -1,5 +1,7 @@
 """The widgets: dials, live runs, predictions; thin over the rest of wdlab."""
 
+from wdlab.lab.blind import BlindTuning
+from wdlab.lab.budget import Budget
 from wdlab.lab.classroom import class_totals
 from wdlab.lab.dials import Dials
 from wdlab.lab.explorer import Explorer, stored
@@ -14,6 +16,8 @@ from wdlab.lab.trajectory import Trajectory
 from wdlab.lab.translator import Translator
 
 __all__ = [
+    "BlindTuning",
+    "Budget",
     "CriticalPeriod",
     "Dials",
     "Explorer",

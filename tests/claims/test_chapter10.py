@@ -1,0 +1,120 @@
+"""Claims of chapter 10: what their measures return, that SGD's relabelling is exact, and whose runs they rest on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from tests.test_tuning import made, ridge
+from wdlab import claims, sweep
+from wdlab.claims import CLAIMS, SCALES, Setting, chapter08, chapter10
+from wdlab.claims.chapter10 import (
+    GRIDS,
+    HALVES,
+    MOMENTA,
+    descended,
+    descending,
+    doublings,
+    over_halves,
+    relabelled,
+    seeds_of,
+    slant,
+    stiffness,
+    stiffness_of_one_label,
+    table,
+)
+from wdlab.grids import of
+from wdlab.stats import differences
+from wdlab.tuning import MOST, correlation, over_the_product
+
+SEEDS = (10_000, 10_001)
+SETTING = Setting("ci", SEEDS, "cpu")
+
+
+def test_the_claims_come_last_and_each_grid_has_its_own() -> None:
+    names, own = list(CLAIMS), [claim.id for claim in chapter10.CLAIMS]
+    assert names[-len(own) :] == own
+    assert {f"fewer-trials-in-{name}" for name in GRIDS} | {f"l2-moves-in-{name}" for name in GRIDS} < set(own)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_grids_are_those_of_the_chapters_before(scale: str) -> None:
+    for name, base in (("vision", chapter08.seeing), ("translation", chapter08.translating)):
+        assert GRIDS[name].runs(scale, SEEDS) == chapter08.over_the_grid(base(scale), scale, SEEDS)
+    for name in GRIDS:
+        many = len(seeds_of(name, scale))
+        assert CLAIMS[f"fewer-trials-in-{name}"].levels[scale].seeds == many >= 2
+        assert seeds_of(name, scale, 100) == tuple(range(100, 100 + many))
+
+
+@pytest.mark.parametrize("claim", chapter10.CLAIMS, ids=lambda claim: claim.id)
+def test_seeds_are_measured_one_by_one(claim: claims.Claim) -> None:
+    for measure in (claim.measure, claim.control):
+        both, alone = measure(SETTING), measure(Setting("ci", SEEDS[1:], "cpu"))
+        assert len(both) == 2 and both[1:] == pytest.approx(alone, rel=1e-6, abs=1e-9, nan_ok=True)
+
+
+def test_nobody_changes_a_kept_table() -> None:
+    for mine in (table("vision", SETTING), descended("plain SGD", SETTING)):
+        mine["score"] = 0.0
+    assert (table("vision", SETTING)["score"] > 0).any() and (descended("plain SGD", SETTING)["score"] > 0).any()
+
+
+@pytest.mark.parametrize("name", MOMENTA)
+@pytest.mark.parametrize("scale", SCALES)
+def test_learning_rates_and_lambdas_are_in_equal_steps_so_that_products_meet(name: str, scale: str) -> None:
+    runs = over_halves(descending(scale, MOMENTA[name]), scale, SEEDS)
+    told = {line.split(":")[0] for run in runs for line in differences(runs[0], run)}
+    assert told == {"seed", "optimizer.lr", "decay.strength"}
+    lrs, strengths = ({pick(run) for run in runs} for pick in (lambda r: r.optimizer.lr, lambda r: r.decay.strength))
+    assert len(runs) == 2 * len(lrs) * len(strengths)
+    cells = pd.DataFrame([{"lr": run.optimizer.lr, "weight_decay": run.decay.strength} for run in runs])
+    assert over_the_product(cells)["weight_decay"].nunique() == len(lrs) + len(strengths) - 1
+
+
+def test_momentum_makes_the_learning_rates_smaller_by_what_it_adds() -> None:
+    plain, heavy = ({run.optimizer.lr for run in over_halves(descending("demo", b), "demo", SEEDS)} for b in (0.0, 0.9))
+    assert sorted(plain) == pytest.approx([10 * lr for lr in sorted(heavy)])
+    assert max(plain) == HALVES[0]
+
+
+def test_the_relabelling_is_exact_for_plain_sgd_and_for_it_alone() -> None:
+    def gap(momentum: float) -> float:
+        run = replace(descending("ci", momentum), seed=10_000)
+        nets = [h.network for h in sweep([run, relabelled(run)], device="cpu", jobs=1, networks=True).histories]
+        return max((nets[0][key] - nets[1][key]).abs().max().item() for key in nets[0] if key.startswith("weight"))
+
+    assert gap(0.0) < 1e-4 < 1e-2 < gap(0.9)
+
+
+def test_doublings_count_trials_and_are_cut_at_the_largest_budget() -> None:
+    cells = [(0.1, 1.0), (0.1, 2.0), (0.2, 1.0), (0.2, 2.0)]
+    wide = made(dict(zip(cells, [1.0, 1.0, 1.0, 0.0], strict=True)), "decoupled")
+    narrow = made(dict(zip(cells, [1.0, 0.0, 0.0, 0.0], strict=True)), "l2")
+    never = narrow.assign(score=narrow["score"] / 2)
+    # 1 - (1/4)^k reaches 0.95 at k = 3, and 1 - (3/4)^k at k = 11
+    assert doublings(pd.concat([wide, narrow])) == pytest.approx(math.log2(11 / 3))
+    assert doublings(pd.concat([wide, never])) == pytest.approx(math.log2(MOST / 3))
+    assert doublings(pd.concat([wide, wide.assign(coupling="l2")])) == 0
+
+
+def test_stiffness_compares_two_labels_and_its_control_one() -> None:
+    diagonal, flat = ridge(-1.0), ridge(0.0)
+    both = pd.concat([diagonal, diagonal.assign(coupling="decoupled")])
+    assert stiffness(both) == pytest.approx(1) and stiffness_of_one_label(both) == pytest.approx(0)
+    both = pd.concat([diagonal, flat.assign(coupling="decoupled")])
+    assert stiffness(both) == pytest.approx(0) and stiffness_of_one_label(both) == pytest.approx(1)
+
+
+def test_the_slant_is_minus_the_correlation() -> None:
+    assert slant(ridge(-1.0)) == -correlation(ridge(-1.0)) > 0.4
+
+
+def test_the_claims_read_the_couplings_they_name() -> None:
+    runs = table("vision", SETTING)
+    some = runs[(runs["seed"] == SEEDS[0])]
+    claim = CLAIMS["fewer-trials-in-vision"]
+    assert claim.measure(SETTING)[0] == doublings(pd.concat([of(some, "l2"), of(some, "decoupled")]))

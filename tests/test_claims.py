@@ -45,6 +45,12 @@ def test_each_verdict_can_come_out_for_claim_and_control(measured, verdict) -> N
     assert found.verdict == verdict and not found.holds
     words = {"supported": "does not vanish", "not supported": "vanishes", "inconclusive": "inconclusive"}
     assert found.control == words[verdict]
+    where = {
+        "supported": "all of it above",
+        "not supported": "all of it below",
+        "inconclusive": "not all on one side of",
+    }
+    assert f"{where[verdict]} {found.smallest:+g}" in found._repr_html_()
 
 
 def test_a_diverged_seed_is_never_support() -> None:

@@ -17,6 +17,7 @@ from wdlab.claims.chapter08 import (
     drowned,
     others,
     over_the_grid,
+    rates,
     room,
     seeing,
     slow_surplus,
@@ -77,8 +78,12 @@ def test_every_coupling_has_as_many_powers_of_ten() -> None:
 
 def test_the_couplings_that_are_left_and_the_undamped_ones() -> None:
     base = translating("demo")
-    left = {run.decay.coupling for run in others(base, "demo", 10_000)}
+    runs = others(base, "demo", SEEDS)
+    left = {run.decay.coupling for run in runs}
     assert left | set(STRENGTHS) - {NONE} == set(COUPLINGS)
+    assert {run.optimizer.lr for run in runs} == set(rates("demo")) and {run.seed for run in runs} == set(SEEDS)
+    assert {run.decay.strength for run in runs} == set(STRENGTHS["l2"][-2:])
+    assert len(set(runs)) == len(runs) == 3 * len(rates("demo")) * 2 * len(SEEDS)
     for run in undamped(base, 10_000):
         told = {line.split(":")[0] for line in differences(run, base)}
         assert "optimizer.eps" in told and told <= {"optimizer.eps", "seed", "decay.strength", "decay.coupling"}

@@ -62,6 +62,9 @@ class Verdict:
     """What came out of trying a claim; shows itself in a notebook and on a terminal.
 
     It `holds` when it is supported and its control is not: a claim that also holds where it must vanish says nothing.
+    The control "vanishes" when its whole interval lies below `smallest`, so that nothing of interest is there, and not
+    when one merely cannot tell: that is "inconclusive".
+
     `smallest` is what the interval must lie above; for a claim that nothing is lost it is negative, the largest loss
     that still counts as none. `seconds` is short where runs came from the store.
     """
@@ -102,13 +105,14 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         control = self.control_outcome
+        where = f"{_WHERE[control.verdict]} {self.smallest:+g}"
         rows = [
             ("claim", escape(self.statement)),
             ("verdict", f"<b>{self.verdict}</b>"),
             ("effect", f"{_sides(self.effect, self.low, self.high)} {escape(self.unit)}"),
             ("holds when the interval lies", f"above {self.smallest:+g} ({len(self.seeds)} paired seeds)"),
             ("control", escape(self.control_says)),
-            ("in the control", f"<b>{self.control}</b>: {_sides(control.effect, control.low, control.high)}"),
+            ("in the control", f"<b>{self.control}</b>: {_sides(control.effect, control.low, control.high)}, {where}"),
         ]
         cells = (
             f"<tr><th style='text-align:left'>{head}</th><td style='text-align:left'>{text}</td></tr>"
@@ -183,6 +187,9 @@ def versions() -> dict[str, str]:
 def _outcome(values: Sequence[float], smallest: float) -> Outcome:
     found = interval(values)
     return Outcome(found.mean, found.low, found.high, found.values, judge(found, smallest))
+
+
+_WHERE = {"supported": "all of it above", "not supported": "all of it below", "inconclusive": "not all on one side of"}
 
 
 def _control_word(verdict: str) -> str:

@@ -71,7 +71,7 @@ class MLP(MemberModel):
     def _normalize(self, z: Tensor, layer: int) -> Tensor:
         mean = z.mean(1, keepdim=True)
         centered = z - mean
-        var = centered.square().mean(1, keepdim=True)  # torch's own var takes twenty times as long along this axis
+        var = centered.square().mean(1, keepdim=True)  # torch's own var takes many times as long along this axis
         self._remember(layer, mean.detach().squeeze(1), var.detach().squeeze(1), z.shape[1])
         gain = self._row("scale", layer) * (var + BN_EPS).rsqrt()
         return torch.addcmul(self._row("shift", layer), centered, gain)

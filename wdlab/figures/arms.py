@@ -35,7 +35,9 @@ def gains(values: Mapping[str, Sequence[float]], whole: str, label: str = "gain 
     name(axes, f"Gain, and its share of the gain of {whole}", label, "")
     told = "; ".join(f"{row['arm']}: {row['gain']:+.4f}" for row in rows)
     count = len(values[whole])
-    return Drawn(figure, f"{label.capitalize()} of {len(rows)} arms over {count} seeds. {told}.", pd.DataFrame(rows))
+    return Drawn(
+        figure, f"{label[0].upper()}{label[1:]} of {len(rows)} arms over {count} seeds. {told}.", pd.DataFrame(rows)
+    )
 
 
 def say_share(part: Effect) -> str:

@@ -39,7 +39,9 @@ class Data(NamedTuple):
 
 def data(run: Run, device: torch.device) -> Data:
     arrays = run.task.arrays()
-    return Data(run.task.shape_inputs(arrays.inputs, run.model).to(device), arrays.labels.to(device), run.task.test_size)
+    return Data(
+        run.task.shape_inputs(arrays.inputs, run.model).to(device), arrays.labels.to(device), run.task.test_size
+    )
 
 
 def networks(runs: list[Run], device: torch.device) -> list[nn.Module]:

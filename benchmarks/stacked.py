@@ -33,7 +33,10 @@ def train(
     device, first = given.labels.device, runs[0]
     optimizer = optimizer_of(first, parameters)
     seeds = sorted({run.seed for run in runs})
-    batches, member = first.task.batches(seeds, len(given.labels)), torch.tensor([seeds.index(run.seed) for run in runs])
+    batches, member = (
+        first.task.batches(seeds, len(given.labels)),
+        torch.tensor([seeds.index(run.seed) for run in runs]),
+    )
     rates, decay = first.schedule.table(first.steps).tolist(), decays(runs).to(device)
     losses, total = vmap(loss_of(net)), torch.zeros(len(runs), device=device)
     for step in range(first.steps):

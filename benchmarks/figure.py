@@ -94,7 +94,8 @@ def block(told: dict, picture: Path) -> str:
     """What the README says."""
     machine, settings = told["machine"], told["settings"]
     where = f"{machine['name']}, {machine['cores']} cores, torch {machine['torch']}, Python {machine['python']}"
-    says = f"Measured on {where}; medians of {settings[0]['repeats']} turns (smallest to largest), device {machine['device']}."
+    turns = f"medians of {settings[0]['repeats']} turns (smallest to largest)"
+    says = f"Measured on {where}, device {machine['device']}; {turns}."
     return "\n".join([BEGIN, says, "", *table(told), "", f"![{in_words(settings)}]({picture.as_posix()})", END])
 
 

@@ -36,15 +36,16 @@ def test_more_weights_more_examples_and_adam_need_more(model: Model) -> None:
 MEASURED = """
 import resource, sys
 from wdlab import Model, Run, Training
-runs = [Run(model=Model(sys.argv[1], int(sys.argv[2]), 2), seed=seed, steps=3, evaluations=1)
+runs = [Run(model=Model(sys.argv[1], int(sys.argv[2]), 2), seed=seed, steps=1, evaluations=1)
         for seed in range(int(sys.argv[3]))]
-Training(runs, "cpu", threads=1).advance(3)
+Training(runs, "cpu", threads=1).advance(1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss counts KB on Linux only")
-@pytest.mark.parametrize(("name", "width", "few", "many"), [("mlp", 400, 2, 10), ("resnet", 16, 2, 10)])
+@pytest.mark.parametrize(("name", "width", "few", "many"), [("mlp", 400, 2, 10), ("resnet", 32, 8, 24)])
 def test_what_is_needed_is_what_is_taken_within_a_factor_of_two(name: str, width: int, few: int, many: int) -> None:
     def peak(members: int) -> int:
         words = [sys.executable, "-c", MEASURED, name, str(width), str(members)]

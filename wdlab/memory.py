@@ -46,10 +46,11 @@ def _read(path: str) -> str:
 
 @lru_cache(maxsize=256)
 def needed(run: Run, device: torch.device) -> float:
-    """Return about how many bytes each member of a group of `run`'s shape takes: 4 c P + A.
+    """Return about how many bytes each member of a group of `run`'s shape takes: 4 c P + 2 A.
 
     P is the number of weights, c how many arrays of their size training keeps, A the bytes that autograd keeps of one
-    batch, counted as one member's loss is computed. Examples, which members share, do not count.
+    batch, counted as one member's loss is computed; gradients on the way and tests take as much again. Examples, which
+    members share, do not count.
     """
     model = run.task.build(run.model, 1).to(device)
     weights = sum(parameter.numel() for parameter in model.parameters())
@@ -62,7 +63,7 @@ def needed(run: Run, device: torch.device) -> float:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         model.loss(*(tensor.to(device) for tensor in _batch(run)))
-    return float(4 * COPIES[run.optimizer.name] * weights + sum(storage.nbytes() for storage in kept.values()))
+    return float(4 * COPIES[run.optimizer.name] * weights + 2 * sum(storage.nbytes() for storage in kept.values()))
 
 
 def _batch(run: Run) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -56,10 +56,8 @@ def _reset_peaks(device: torch.device) -> dict[Path, int]:
         torch.cuda.reset_peak_memory_stats(device)
     found = {folder: _ticks(folder) for folder in _family()}
     for folder in found:
-        try:
+        with suppress(OSError):  # not on this system, or not allowed: peaks are then those since the start
             (folder / "clear_refs").write_text("5")
-        except OSError:  # not on this system, or not allowed: peaks are then those since the start
-            pass
     return found
 
 

@@ -6,6 +6,7 @@ One optimizer steps the stacked tensors. It knows one weight decay for all, so e
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 
 import plain
@@ -22,6 +23,7 @@ def prepare(runs: list[Run], device: torch.device) -> Callable[[], list[plain.Ou
     """Lay everything ready; what is returned trains all members together."""
     given, nets = plain.data(runs[0], device), plain.networks(runs, device)
     parameters, buffers = stack_module_state(nets)
+    warnings.filterwarnings("ignore", "There is a performance drop")  # vmap loops where it has no rule: attention
     return lambda: train(runs, copy.deepcopy(nets[0]).to("meta"), parameters, buffers, given)
 
 

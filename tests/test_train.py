@@ -8,6 +8,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from wdlab import COUPLINGS, Decay, History, Model, Optimizer, Run, Schedule, Timing, Training, Vision
 from wdlab.models import MLP
 from wdlab.run import Match
-from wdlab.tasks import Batches
+from wdlab.tasks import TASKS, TRANSLATIONS, Batches, Task
 from wdlab.train import CURVES, group_key, pick_device
 
 TINY = Vision("tiny", "fashion", train_size=96, test_size=60, batch_size=16, image_size=7)
@@ -709,7 +710,26 @@ class NoReading(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("members", [SGD_MEMBERS, ADAM_MEMBERS, BY_GRADIENT, CONVOLUTIONS, MATCHED])
+def every_coupling(task: Task, model: Model, optimizer: Optimizer) -> list[Run]:
+    """A member for each coupling that the optimizer has."""
+    names = [name for name in COUPLINGS if optimizer.name == "adam" or name != "second_moment"]
+    return [Run(task, model, optimizer, decay=Decay(0.01, coupling=name), steps=8, evaluations=2) for name in names]
+
+
+WORDS = replace(TRANSLATIONS["translation"], train_size=60, batch_size=10, test_size=20)
+NOISY = replace(TASKS["fashion"], train_size=64, test_size=20, batch_size=16, image_size=7, label_noise=0.2)
+MOVED = replace(NOISY, augment=("shift", "mirror"))
+EVERY = [
+    every_coupling(*parts)
+    for parts in product(
+        (NOISY,), (NET, replace(NET, norm=False), Model("resnet", 2, 1)), (Optimizer(), Optimizer(nesterov=True), ADAM)
+    )
+]
+EVERY += [every_coupling(WORDS, Model("transformer", 16, 1), optimizer) for optimizer in (Optimizer(), ADAM)]
+EVERY += [every_coupling(MOVED, Model("resnet", 2, 1), Optimizer())]
+
+
+@pytest.mark.parametrize("members", [SGD_MEMBERS, ADAM_MEMBERS, BY_GRADIENT, CONVOLUTIONS, MATCHED, *EVERY])
 def test_a_step_reads_nothing_back_from_the_device(members: list[Run], monkeypatch) -> None:
     monkeypatch.setattr(Training, "_may_stand_still", lambda self: True)  # as on a GPU
     training = Training(members, "cpu")

@@ -19,6 +19,7 @@ import torch
 from joblib.parallel import get_active_backend
 
 from wdlab.checks import whole
+from wdlab.memory import available, needed
 from wdlab.progress import progress
 from wdlab.run import Run
 from wdlab.store import Store
@@ -34,6 +35,7 @@ GPU_MEMBERS = {
     "transformer": 8,
     "convnet": 16,
 }  # a member of ResNet-18 keeps about 1 GB of activations
+ROOM = 0.7  # of the free memory, for what is needed is an estimate
 SMALL = 10_000  # member steps below which starting worker processes costs more than it saves
 
 
@@ -149,7 +151,7 @@ def _train(
     if not runs:
         return
     workers = _workers(runs, device, jobs)
-    batches = group(runs, workers, device)
+    batches = group(runs, workers, device, ROOM * available(device) / workers)
     with _Watched(sum(min(run.evaluations, run.steps) for run in runs), label) as counter:
         if workers == 1:
             for batch in batches:
@@ -174,11 +176,12 @@ def _workers(runs: Sequence[Run], device: torch.device, jobs: int | None) -> int
     return min(len(runs), int(joblib.cpu_count()))  # it knows a container's limit, which os.cpu_count does not
 
 
-def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[Run]]:
+def group(runs: Sequence[Run], workers: int, device: torch.device, room: float = math.inf) -> list[list[Run]]:
     """Return `runs` in batches whose members can train together, of even sizes, a multiple of `workers` in number.
 
     Runs of one seed stay together: they share their data. Where some copy from others no seed is divided, even if
-    batches become larger and less even: what they copy from would have to train once more in every part.
+    batches become larger and less even: what they copy from would have to train once more in every part. A batch
+    whose members would need more than `room` bytes is split; a warning says so.
     """
     shapes: dict[Run, list[Run]] = {}
     for run in runs:
@@ -187,6 +190,7 @@ def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[
     for key, alike in shapes.items():
         on_cpu = key.task.together or MEMBERS[key.model.name]
         most = on_cpu if device.type == "cpu" else GPU_MEMBERS[key.model.name]
+        most = _that_fit(key, min(most, len(alike)), room, device)
         count = math.ceil(len(alike) / most)
         count = min(len(alike), math.ceil(count / max(workers, 1)) * max(workers, 1))
         by_seed = sorted(alike, key=lambda run: run.seed)
@@ -203,6 +207,26 @@ def _cuts(by_seed: Sequence[Run], count: int) -> list[int]:
     for place, run in enumerate(by_seed):
         first.setdefault(run.seed, place)
     return sorted({first[by_seed[cut].seed] for cut in cuts[:-1]} | {len(by_seed)})
+
+
+def _that_fit(run: Run, most: int, room: float, device: torch.device) -> int:
+    """How many members of `run`'s shape, of `most`, train together within `room` bytes; at least one is tried."""
+    if room == math.inf:
+        return most
+    each = needed(run, device)
+    fit = max(1, min(most, int(room / each)))
+    if fit < most or each > room:
+        logger.warning(
+            "%d members of %s at width %d need about %.3g GB and %.3g GB may be used; training %d at a time%s.",
+            most,
+            run.model.name,
+            run.model.width,
+            most * each / 1e9,
+            room / 1e9,
+            fit,
+            ", which may still be too much: take a smaller model or batch" if each > room else "",
+        )
+    return fit
 
 
 def train_batch(runs: Sequence[Run], device: str, counter: Path | None = None, networks: bool = False) -> list[History]:

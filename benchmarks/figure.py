@@ -1,0 +1,117 @@
+"""How cost grows with members, width and steps: the README's picture and table, from the benchmark's JSON.
+
+    python benchmarks/figure.py benchmarks/cost.json [--readme README.md]
+
+Writes cost.png beside the JSON and prints what the README says of it; with --readme puts it between the marks there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BEGIN, END = "<!-- benchmark: written by benchmarks/figure.py -->", "<!-- end of benchmark -->"
+NAMES = {
+    "plain": "plain loop",
+    "vmap": "torch.func.vmap",
+    "processes": "plain loop, a process a core",
+    "sweep": "wdlab",
+}
+LOOK = {"plain": "o-", "vmap": "s--", "processes": "^:", "sweep": "D-"}
+PANELS = (("members", "members"), ("width", "width, 12 members"), ("steps", "steps, 12 members"))
+USUAL = {"width": 100, "members": 12, "steps": 31}
+
+
+def panel(settings: list[dict], by: str) -> list[dict]:
+    """The settings in which, but for `by`, all is as usual, in the order of `by`."""
+    others = [name for name in USUAL if name != by]
+    found = [s for s in settings if s["net"] == "mlp" and all(s[name] == USUAL[name] for name in others)]
+    if by == "members":
+        found = [s for s in settings if s["net"] == "mlp" and (s["width"], s["steps"]) == (100, 31)]
+    return sorted({s[by]: s for s in found}.values(), key=lambda s: s[by])
+
+
+def draw(settings: list[dict]) -> Figure:
+    """Milliseconds a member and step by members and width; seconds by steps."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    for axes, (by, label) in zip(figure.subplots(1, 3), PANELS, strict=True):
+        for way, name in NAMES.items():
+            lines(axes, [s for s in panel(settings, by) if way in s["ways"]], by, way, name)
+        axes.set(
+            xscale="log", yscale="log", xlabel=label, ylabel="seconds" if by == "steps" else "ms a member and step"
+        )
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=7)
+    return figure
+
+
+def lines(axes: Axes, settings: list[dict], by: str, way: str, name: str) -> None:
+    axes.plot([s[by] for s in settings], [cost(s, way, by) for s in settings], LOOK[way], label=name, markersize=4)
+
+
+def cost(setting: dict, way: str, by: str) -> float:
+    seconds = setting["ways"][way]["median_s"]
+    return seconds if by == "steps" else 1000 * seconds / setting["members"] / setting["steps"]
+
+
+def in_words(settings: list[dict]) -> str:
+    """The picture's alternative text, with its numbers."""
+    told = []
+    for by, _ in PANELS:
+        found = panel(settings, by)
+        unit = "s" if by == "steps" else "ms a member and step"
+        for way in ("plain", "sweep"):
+            pairs = ", ".join(f"{cost(s, way, by):.2g} at {s[by]}" for s in found if way in s["ways"])
+            told.append(f"by {by}, {NAMES[way]}: {pairs} ({unit})")
+    return "Cost of training MLPs " + "; ".join(told) + "."
+
+
+def table(told: dict) -> list[str]:
+    """One line a setting: how many times faster wdlab's sweep is."""
+    rows = ["| net | width | runs | plain loop / wdlab | vmap / wdlab | two processes / wdlab | of sgemm | peak |"]
+    rows[0] = rows[0].replace("two processes", "plain in processes")
+    rows += ["|---|---|---|---|---|---|---|---|"]
+    for s in told["settings"]:
+        if not (s["net"] == "mlp" and s["steps"] == USUAL["steps"] and s["width"] <= 128):
+            cells = [ratio(s, way) for way in ("plain", "vmap", "processes")]
+            own = s["ways"]["sweep"]
+            share = f"{own['sgemm_share']:.0%}" if own["sgemm_share"] else ""
+            peak = f"{own['peak_mb']:.0f} MB" if own["peak_mb"] else ""
+            rows.append(f"| {' | '.join([s['net'], str(s['width']), str(s['members']), *cells, share, peak])} |")
+    return rows
+
+
+def ratio(setting: dict, way: str) -> str:
+    found = setting["ratios"].get(way)
+    return f"{found['median']:.1f} ({found['low']:.1f} to {found['high']:.1f})" if found else ""
+
+
+def block(told: dict, picture: Path) -> str:
+    """What the README says."""
+    machine, settings = told["machine"], told["settings"]
+    where = f"{machine['name']}, {machine['cores']} cores, torch {machine['torch']}, Python {machine['python']}"
+    turns = f"medians of {settings[0]['repeats']} turns (smallest to largest)"
+    says = f"Measured on {where}, device {machine['device']}; {turns}."
+    return "\n".join([BEGIN, says, "", *table(told), "", f"![{in_words(settings)}]({picture.as_posix()})", END])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Draw the benchmark's figure and write what the README says of it.")
+    parser.add_argument("json", type=Path)
+    parser.add_argument("--readme", type=Path)
+    options = parser.parse_args()
+    told, picture = json.loads(options.json.read_text()), options.json.with_name("cost.png")
+    draw(told["settings"]).savefig(picture, dpi=100)
+    text = block(told, Path("benchmarks") / picture.name)
+    print(text)
+    if options.readme:
+        before, rest = options.readme.read_text().split(BEGIN)
+        options.readme.write_text(before + text + rest.split(END)[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -409,11 +409,11 @@ exercises.check_other_label(other_label)
 #
 # * **The controls.** With hardly any decay no coupling can need fewer trials than another; if one did, it would not be decay that
 #   makes it easier. Over one label for both, an ease that comes from units is gone.
-# * **The grid decides.** How many trials are needed depends on how many hopeless cells one is willing to draw. The λ's of decoupled
-#   decay reach up to a value that ruins training, which costs it trials; a grid that ends lower would change the count, for
-#   each coupling in its own way. The widths and the heat maps are there so that you can judge.
-# * **Few seeds in translation.** With three seeds an interval is wide, and *inconclusive* is what it mostly says. Its first seeds
-#   were also drawn in notebook 08, so this is a second look at the same runs, not a new experiment.
+# * **The grid decides.** How many trials are needed depends on how many hopeless cells one is willing to draw. A grid whose
+#   largest λ ruins training makes its coupling look harder to tune; one that ends lower would change the count, for each
+#   coupling in its own way. The widths and the heat maps are there so that you can judge.
+# * **Few seeds in translation.** With as few as a few minutes allow an interval is wide. Its seeds were also drawn in
+#   notebook 08, so this is a second look at the same runs, not a new experiment.
 # * **Chosen and scored on the same test examples.** The table of what a chosen cell scores with other seeds says how much of a best
 #   score was luck of the seed; the examples stay the same.
 # * **Three learning rates.** A slope over three points, from a grid in powers of ten, is coarse. The SGD grid has four and half powers.

@@ -66,7 +66,7 @@ def test_nobody_changes_a_kept_table() -> None:
 @pytest.mark.parametrize("name", MOMENTA)
 @pytest.mark.parametrize("scale", SCALES)
 def test_learning_rates_and_lambdas_are_in_equal_steps_so_that_products_meet(name: str, scale: str) -> None:
-    runs = over_halves(descending(scale, MOMENTA[name]), scale, SEEDS)
+    runs = over_halves(descending(scale, MOMENTA[name]), SEEDS)
     told = {line.split(":")[0] for run in runs for line in differences(runs[0], run)}
     assert told == {"seed", "optimizer.lr", "decay.strength"}
     lrs, strengths = ({pick(run) for run in runs} for pick in (lambda r: r.optimizer.lr, lambda r: r.decay.strength))
@@ -76,7 +76,7 @@ def test_learning_rates_and_lambdas_are_in_equal_steps_so_that_products_meet(nam
 
 
 def test_momentum_makes_the_learning_rates_smaller_by_what_it_adds() -> None:
-    plain, heavy = ({run.optimizer.lr for run in over_halves(descending("demo", b), "demo", SEEDS)} for b in (0.0, 0.9))
+    plain, heavy = ({run.optimizer.lr for run in over_halves(descending("demo", b), SEEDS)} for b in (0.0, 0.9))
     assert sorted(plain) == pytest.approx([10 * lr for lr in sorted(heavy)])
     assert max(plain) == HALVES[0]
 

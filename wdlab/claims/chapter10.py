@@ -81,14 +81,13 @@ def descending(scale: str, momentum: float) -> Run:
     return replace(chapter08.seeing(scale), optimizer=Optimizer("sgd", 0.1, momentum=momentum), decay=Decay(0.01))
 
 
-def over_halves(base: Run, scale: str, seeds: Sequence[int]) -> list[Run]:
-    """Return `base` over four learning rates and seven lambdas, half a power of ten apart; at ci scale every other one.
+def over_halves(base: Run, seeds: Sequence[int]) -> list[Run]:
+    """Return `base` over four learning rates and seven lambdas, half a power of ten apart, at every scale.
 
     With momentum b a gradient acts 1/(1 - b) times, so the learning rates are smaller by that.
     """
-    every = 2 if scale == "ci" else 1
-    rates = [lr * (1 - base.optimizer.momentum) for lr in HALVES[:4:every]]
-    return grid(base, {"l2": HALVES[::every]}, sorted(rates), seeds)
+    rates = [lr * (1 - base.optimizer.momentum) for lr in HALVES[:4]]
+    return grid(base, {"l2": HALVES}, sorted(rates), seeds)
 
 
 def descended(name: str, setting: Setting) -> pd.DataFrame:
@@ -98,7 +97,7 @@ def descended(name: str, setting: Setting) -> pd.DataFrame:
 
 @lru_cache(maxsize=8)
 def _descended(name: str, setting: Setting) -> pd.DataFrame:
-    runs = over_halves(descending(setting.scale, MOMENTA[name]), setting.scale, setting.seeds)
+    runs = over_halves(descending(setting.scale, MOMENTA[name]), setting.seeds)
     return tabulate(sweep(runs, setting.device, label=name))
 
 

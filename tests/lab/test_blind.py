@@ -115,7 +115,7 @@ def test_the_reveal_scores_the_guess_and_the_tuning(game: BlindTuning, right: bo
 def test_a_guess_needs_a_coupling_and_a_confidence_that_is_none_of_another(game: BlindTuning) -> None:
     game.button.click()
     assert "Choose a coupling first" in game.status.value and not game.over
-    with pytest.raises(ValueError, match="confidence=0.4"):
+    with pytest.raises(ValueError, match="confidence"):
         game.guess("l2", 0.4)
     with pytest.raises(ValueError, match="coupling='adamw'"):
         game.guess("adamw", 0.9)

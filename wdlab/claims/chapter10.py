@@ -15,7 +15,7 @@ from wdlab.claims.claim import SCALES, Claim, Level, Setting
 from wdlab.decay import Decay
 from wdlab.grids import NONE, grid, of, tabulate
 from wdlab.run import Optimizer, Run
-from wdlab.sweeps import sweep
+from wdlab.sweeps import Results, sweep
 from wdlab.tuning import MOST, correlation, moved, over_the_product, search, trials_needed
 
 PAPER = "after Bjorck et al. 2021 (hyperparameters are easier to tune under decoupled decay); grid and measure are ours"
@@ -24,14 +24,14 @@ HUTTER = "after Loshchilov and Hutter 2019 ({}); grid and statistic are ours"
 
 @dataclass(frozen=True)
 class Tuned:
-    """A task with its grid: the run it rests on by scale, the runs of the grid, what a cell is scored by, its name.
+    """A task with its grid: the run it rests on by scale, the runs of the grid, their scored table, the score's name.
 
     `seeds` is how many there are by scale, in the order of `SCALES`.
     """
 
     base: Callable[[str], Run]
     over: Callable[[Run, str, Sequence[int]], list[Run]]
-    metric: Callable[[str], str]
+    scored: Callable[[Results, str], pd.DataFrame]
     score: Callable[[str], str]
     seeds: tuple[int, int, int, int]
 
@@ -46,10 +46,14 @@ def _said(scale: str) -> str:
 
 GRIDS = {
     "vision": Tuned(
-        chapter08.seeing, chapter08.over_the_grid, lambda _: "test_accuracy", lambda _: "test accuracy", (2, 10, 10, 10)
+        chapter08.seeing, chapter08.over_the_grid, lambda results, _: tabulate(results),
+        lambda _: "test accuracy", (2, 10, 10, 10),
     ),
-    "translation": Tuned(chapter08.translating, chapter08.over_the_grid, chapter08.metric, _said, (2, 3, 10, 3)),
-}
+    "translation": Tuned(
+        chapter08.translating, chapter08.over_the_grid,
+        lambda results, scale: tabulate(results, chapter08.metric(scale)), _said, (2, 3, 10, 3),
+    ),
+}  # fmt: skip
 """The tasks over which ease of tuning is measured: those of the chapters before, run for run."""
 
 
@@ -61,7 +65,7 @@ def table(name: str, setting: Setting) -> pd.DataFrame:
 @lru_cache(maxsize=16)
 def _table(name: str, scale: str, seeds: Sequence[int], device: str) -> pd.DataFrame:
     tuned = GRIDS[name]
-    return tabulate(sweep(tuned.runs(scale, seeds), device, label=name), tuned.metric(scale))
+    return tuned.scored(sweep(tuned.runs(scale, seeds), device, label=name), scale)
 
 
 def seeds_of(name: str, scale: str, seed_offset: int = 0) -> tuple[int, ...]:

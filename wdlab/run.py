@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-MODELS = ("mlp", "resnet", "transformer")
+MODELS = ("mlp", "resnet", "transformer", "convnet")
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "exponential", "cosine", "inverse_sqrt")
 
@@ -27,7 +27,8 @@ SCHEDULES = ("constant", "exponential", "cosine", "inverse_sqrt")
 class Model:
     """A network: its kind, width (units or channels), depth (hidden layers or stages), with BatchNorm or not.
 
-    A "transformer" has `depth` layers on each side; it always normalizes, by LayerNorm.
+    A "transformer" has `depth` layers on each side; it always normalizes, by LayerNorm. A "convnet" is the Q-network of
+    games that are seen as images, with `depth` convolutions.
 
     `blocks` is how many residual blocks a stage has; ResNet-18 is Model("resnet", 64, 4, blocks=2).
     """
@@ -43,7 +44,7 @@ class Model:
         whole("blocks", self.blocks, 1)
         whole("width", self.width, 1)
         whole("depth", self.depth, 1)
-        if self.name != "mlp" and not self.norm:
+        if self.name not in ("mlp", "convnet") and not self.norm:
             raise ValueError(
                 f"norm=False is not allowed with model={self.name!r}; use model='mlp' for a net without BatchNorm."
             )

@@ -26,9 +26,14 @@ from wdlab.train import History, Training, group_key, pick_device
 
 logger = logging.getLogger(__name__)
 
-MEMBERS = {"mlp": 12, "resnet": 4, "transformer": 4}
+MEMBERS = {"mlp": 12, "resnet": 4, "transformer": 4, "convnet": 4}
 """Members that train together on a CPU: enough to fill matrix products and vectors, few enough to stay in cache."""
-GPU_MEMBERS = {"mlp": 64, "resnet": 8, "transformer": 8}  # a member of ResNet-18 keeps about 1 GB of activations
+GPU_MEMBERS = {
+    "mlp": 64,
+    "resnet": 8,
+    "transformer": 8,
+    "convnet": 16,
+}  # a member of ResNet-18 keeps about 1 GB of activations
 SMALL = 10_000  # member steps below which starting worker processes costs more than it saves
 
 
@@ -179,7 +184,8 @@ def group(runs: Sequence[Run], workers: int, device: torch.device) -> list[list[
         shapes.setdefault(group_key(run), []).append(run)
     batches = []
     for key, alike in shapes.items():
-        most = (MEMBERS if device.type == "cpu" else GPU_MEMBERS)[key.model.name]
+        on_cpu = key.task.together or MEMBERS[key.model.name]
+        most = on_cpu if device.type == "cpu" else GPU_MEMBERS[key.model.name]
         count = math.ceil(len(alike) / most)
         count = min(len(alike), math.ceil(count / max(workers, 1)) * max(workers, 1))
         by_seed = sorted(alike, key=lambda run: run.seed)

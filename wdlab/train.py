@@ -161,10 +161,12 @@ class Training:
         inputs = self.task.shape_inputs(arrays.inputs, self.spec)
         self.inputs = inputs.to(self.device, self.dtype if inputs.is_floating_point() else inputs.dtype)
         self.labels = arrays.labels.to(self.device)
-        self.seeds = sorted({run.seed for run in self._members})
+        seeds = [run.seed for run in self._members]
+        self.seeds = seeds if self.task.acts else sorted(set(seeds))
         self.batches = self.task.batches(self.seeds, len(arrays), self.device)
         self.train_labels = self.batches.labels(self.labels)
-        self._seed_of_member = torch.tensor([self.seeds.index(run.seed) for run in self._members], device=self.device)
+        of_member = range(len(seeds)) if self.task.acts else [self.seeds.index(seed) for seed in seeds]
+        self._seed_of_member = torch.tensor(list(of_member), device=self.device)
 
     def _build_model(self) -> None:
         self.model = self.task.build(self.spec, len(self._members))
@@ -175,6 +177,7 @@ class Training:
         decayed = [name for name, p in named if is_decayed(mask, name, p, member_axis=True)]
         self._names = decayed + [name for name, _ in named if name not in decayed]
         self._flatten()
+        self.batches.follow(self.model)
         matched = any(run.match != Match() for run in self.runs)
         self._matching = Matching(self._members, self.model, self._names, self.device) if matched else None
         sizes = dict((name, p[0].numel()) for name, p in named)
@@ -418,6 +421,7 @@ class Training:
         other.model = copy.deepcopy(self.model)
         other._flatten()
         other.batches = self.batches.fork()
+        other.batches.follow(other.model)
         for name in ("lr_table", "decay_table", "diverged_at", "_loss_sum"):
             setattr(other, name, getattr(self, name).clone())
         other._buffers = [buffer.clone() for buffer in self._buffers]

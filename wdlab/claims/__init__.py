@@ -14,6 +14,7 @@ from wdlab.claims import (
     chapter06,
     chapter07,
     chapter08,
+    chapter09,
     chapter10,
 )
 from wdlab.claims.arms import ALWAYS, CONSTANT, EARLY, LATE, NEVER, image_resnet, network, signal_resnet
@@ -31,7 +32,18 @@ from wdlab.claims.claim import SCALES, Claim, Level, Outcome, Setting, Verdict, 
 
 CLAIMS: dict[str, Claim] = {
     claim.id: claim
-    for chapter in (chapter01, chapter02, chapter03, chapter04, chapter05, chapter06, chapter07, chapter08, chapter10)
+    for chapter in (
+        chapter01,
+        chapter02,
+        chapter03,
+        chapter04,
+        chapter05,
+        chapter06,
+        chapter07,
+        chapter08,
+        chapter09,
+        chapter10,
+    )
     for claim in chapter.CLAIMS
 }
 """Every claim of the course by its id, in the order of the chapters."""

@@ -153,13 +153,13 @@ def drowned(runs: pd.DataFrame, near: float = NEAR) -> pd.DataFrame:
     return found.assign(role=role)
 
 
-def surplus(runs: pd.DataFrame) -> float:
+def surplus(runs: pd.DataFrame, near: float = NEAR) -> float:
     """Return decay's share of a step in the drowned cells minus that in the best of the same lr, of one coupling.
 
     A mean over the learning rates that have drowned cells; NaN where none has.
     """
     each = []
-    for _, cell in drowned(runs).groupby("lr"):
+    for _, cell in drowned(runs, near).groupby("lr"):
         shares = {role: part["decay_share"].mean(skipna=False) for role, part in cell.groupby("role")}
         each += [shares["drowned"] - shares["best"]] if "drowned" in shares else []
     return float(np.mean(each)) if each else math.nan

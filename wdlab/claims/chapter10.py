@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from wdlab.claims import chapter08
+from wdlab.claims import chapter08, chapter09
 from wdlab.claims.chapter08 import weakest
 from wdlab.claims.claim import SCALES, Claim, Level, Setting
 from wdlab.decay import Decay
@@ -52,6 +52,10 @@ GRIDS = {
     "translation": Tuned(
         chapter08.translating, chapter08.over_the_grid,
         lambda results, scale: tabulate(results, chapter08.metric(scale)), _said, (2, 3, 10, 3),
+    ),
+    "rl": Tuned(
+        chapter09.playing, chapter09.over_the_grid, lambda results, _: chapter09.scored(results),
+        lambda _: "share of the best return", (2, 10, 20, 5),
     ),
 }  # fmt: skip
 """The tasks over which ease of tuning is measured: those of the chapters before, run for run."""

@@ -83,7 +83,7 @@ class MLP(MemberModel):
     def loss_and_gradient(
         self, inputs: Float[Tensor, "member batch feature"], labels: Int[Tensor, "member batch"]
     ) -> Float[Tensor, " member"]:
-        """Return each member's cross-entropy and leave its gradient in `.grad`, without an autograd graph.
+        """Return each member's loss, a cross-entropy, and leave its gradient in `.grad`, without an autograd graph.
 
         The closed form of backpropagation in training mode; a test holds it to autograd. It needs every `.grad` to
         exist. Large intermediates live in buffers that are used again at every step: asking the operating system for
@@ -94,16 +94,20 @@ class MLP(MemberModel):
             x, tape = self._hidden_forward(x, layer)
             tapes.append(tape)
         logits = torch.baddbmm(self._row("bias", self.hidden), x, self._get("weight", self.hidden))
-        log_p = logits.log_softmax(-1)
-        index = labels.unsqueeze(-1)
-        loss = -log_p.gather(-1, index).squeeze(-1).mean(-1)
-        # d loss / d logits = (softmax - one hot) / batch
-        delta = log_p.exp_().scatter_add_(-1, index, _minus_ones(index, log_p)).div_(labels.shape[1])
+        loss, delta = self._judge(logits, labels)
         torch.sum(delta, 1, out=self._grad("bias", self.hidden))
         delta = self._linear_backward(x, delta, self.hidden)
         for layer in reversed(range(self.hidden)):
             delta = self._hidden_backward(delta, tapes[layer], layer)
         return loss
+
+    def _judge(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each member's mean loss and its derivative by the logits, which may be overwritten."""
+        log_p = logits.log_softmax(-1)
+        index = labels.unsqueeze(-1)
+        loss = -log_p.gather(-1, index).squeeze(-1).mean(-1)
+        # d loss / d logits = (softmax - one hot) / batch
+        return loss, log_p.exp_().scatter_add_(-1, index, _minus_ones(index, log_p)).div_(labels.shape[1])
 
     def _hidden_forward(self, x: Tensor, layer: int) -> tuple[Tensor, Tape]:
         weight = self._get("weight", layer)

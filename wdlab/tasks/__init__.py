@@ -2,11 +2,14 @@
 
 from wdlab.checks import known
 from wdlab.tasks.iwslt import IWSLT, Iwslt
+from wdlab.tasks.rl import DQN, GAMES
 from wdlab.tasks.task import Task, generator
 from wdlab.tasks.translation import TRANSLATIONS, Translation, bleu, translate
 from wdlab.tasks.vision import TASKS, Batches, Vision, evaluate, of_vision
 
 __all__ = [
+    "DQN",
+    "GAMES",
     "IWSLT",
     "TASKS",
     "TRANSLATIONS",
@@ -25,6 +28,6 @@ __all__ = [
 
 
 def task(name: str) -> Task:
-    """Return the task called `name`, of TASKS (vision), TRANSLATIONS or IWSLT; raises ValueError when there is none."""
-    everything: dict[str, Task] = {**TASKS, **TRANSLATIONS, IWSLT.name: IWSLT}
+    """Return the task called `name`, of TASKS (vision), TRANSLATIONS, IWSLT or GAMES; raises ValueError when there is none."""
+    everything: dict[str, Task] = {**TASKS, **TRANSLATIONS, IWSLT.name: IWSLT, **GAMES}
     return everything[known("task", name, everything)]

@@ -69,6 +69,16 @@ class Task(ABC):
         """Whether only runs of one seed can be members of one batch, for the shapes of batches are the seed's own."""
         return False
 
+    @property
+    def acts(self) -> bool:
+        """Whether batches come of what each member's own net does, so that members of one seed have none in common."""
+        return False
+
+    @property
+    def together(self) -> int:
+        """How many members train together on a CPU at most, or 0 where that is for the model to say."""
+        return 0
+
     @abstractmethod
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that cannot learn this task."""
@@ -134,6 +144,9 @@ class Order:
         self.epoch = -1
         self.order = torch.empty(0, dtype=torch.int64)
         self.batch = slice(0)
+
+    def follow(self, model: MemberModel) -> None:
+        """Take note of the nets that learn: nothing, where batches do not come of what they do."""
 
     def indices(self, step: int) -> Int[Tensor, "seed batch"]:
         """Return the examples of batch `step` of every seed; steps must come in order."""

@@ -38,8 +38,8 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 ABSOLUTE_PATH = re.compile(r"(?<![\w.,/:<~+})-])(?:/[\w.-]+){2,}|\b[A-Za-z]:\\+Users\b")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 KEPT_METADATA = {"tags", "jupyter"}
-TRANSLATES = "chapter08"
-"""The word in a notebook's code by which one that translates is known ..."""
+TRANSLATE = ("chapter08", "chapter10")
+"""The words in a notebook's code by which one that translates is known ..."""
 FOR_TRANSLATION = ("num2words", "sacrebleu", "portalocker", "colorama")
 """... and what that needs on Colab beside wdlab: the last two are what Colab lacks of sacrebleu's own needs."""
 PYTHON = {
@@ -121,7 +121,7 @@ def generate(root: Path, source: Path, facts: Mapping[str, Any] | None = None, *
     facts = dict(facts or {})
     cells = read_cells(source)
     first_code = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
-    translates = any(TRANSLATES in cell.source for cell in cells if cell.cell_type == "code")
+    translates = any(word in cell.source for cell in cells if cell.cell_type == "code" for word in TRANSLATE)
     cells.insert(first_code, colab_cell(root, FOR_TRANSLATION if translates else ()))
     cells = [c for c in cells if "exercise" not in tags(c)] if solved else [folded(c) for c in cells]
     identify(source.stem, cells)

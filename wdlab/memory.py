@@ -50,10 +50,12 @@ def needed(run: Run, device: torch.device) -> float:
 
     P is the number of weights, c how many arrays of their size training keeps, A the bytes that autograd keeps of one
     batch, counted as one member's loss is computed; gradients on the way and tests take as much again. Examples, which
-    members share, do not count.
+    members share, do not count. A task that acts has no batch before it has played: what it remembers counts instead.
     """
     model = run.task.build(run.model, 1).to(device)
-    weights = sum(parameter.numel() for parameter in model.parameters())
+    weights = 4 * COPIES[run.optimizer.name] * sum(parameter.numel() for parameter in model.parameters())
+    if run.task.acts:
+        return float(weights + run.task.remembered)
     kept: dict[int, torch.UntypedStorage] = {}  # by address, for tensors share them
 
     def note(tensor: Tensor) -> Tensor:
@@ -63,7 +65,7 @@ def needed(run: Run, device: torch.device) -> float:
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         model.loss(*(tensor.to(device) for tensor in _batch(run)))
-    return float(4 * COPIES[run.optimizer.name] * weights + 2 * sum(storage.nbytes() for storage in kept.values()))
+    return float(weights + 2 * sum(storage.nbytes() for storage in kept.values()))
 
 
 def _batch(run: Run) -> tuple[Tensor, Tensor]:

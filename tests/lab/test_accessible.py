@@ -11,11 +11,25 @@ from typing import Any
 import ipywidgets as widgets
 import pytest
 
+from tests.test_tuning import two_seeds
 from wdlab import Decay, Model, Optimizer, Results, Run, Timing, sweep
-from wdlab.lab import CriticalPeriod, Explorer, Grid, Lab, Perturb, Predictions, Rescale, Trajectory, Translator
+from wdlab.lab import (
+    BlindTuning,
+    Budget,
+    CriticalPeriod,
+    Explorer,
+    Grid,
+    Lab,
+    Perturb,
+    Predictions,
+    Rescale,
+    Trajectory,
+    Translator,
+)
 from wdlab.lab.controls import VIEW
 from wdlab.lab.perturb import RANGES
-from wdlab.tasks import Translation
+from wdlab.tasks import Translation, generator
+from wdlab.tuning import search
 
 SMALL = Run(model=Model(width=8, depth=1), steps=8, evaluations=2)
 SEEDS = (10_000, 10_001)
@@ -64,6 +78,8 @@ WIDGETS: dict[str, Callable[[], Any]] = {
     "Explorer of a critical period": period,
     "Explorer of a grid": grid,
     "Translator": translator,
+    "Explorer of a budget": lambda: Explorer(Budget({"vision": search(two_seeds(), range(1, 9))})),
+    "BlindTuning": lambda: BlindTuning(two_seeds(), generator(10_000, "hidden"), ("l2", "decoupled")),
     "a choice": lambda: Predictions().ask("q", "Which?", ["a", "b"]),
     "a number": lambda: Predictions().ask_number("q", "How far?", 0, 10, "degrees"),
     "a sketch": lambda: Predictions().ask_curve("q", "Draw the norm.", [0, 0.5, 1], 0, 10, "share", "norm"),

@@ -9,13 +9,13 @@ from functools import lru_cache
 
 import pandas as pd
 
-from wdlab.claims import chapter08
+from wdlab.claims import chapter08, chapter09
 from wdlab.claims.chapter08 import weakest
 from wdlab.claims.claim import SCALES, Claim, Level, Setting
 from wdlab.decay import Decay
 from wdlab.grids import NONE, grid, of, tabulate
 from wdlab.run import Optimizer, Run
-from wdlab.sweeps import sweep
+from wdlab.sweeps import Results, sweep
 from wdlab.tuning import MOST, correlation, moved, over_the_product, search, trials_needed
 
 PAPER = "after Bjorck et al. 2021 (hyperparameters are easier to tune under decoupled decay); grid and measure are ours"
@@ -24,14 +24,14 @@ HUTTER = "after Loshchilov and Hutter 2019 ({}); grid and statistic are ours"
 
 @dataclass(frozen=True)
 class Tuned:
-    """A task with its grid: the run it rests on by scale, the runs of the grid, what a cell is scored by, its name.
+    """A task with its grid: the run it rests on by scale, the runs of the grid, their scored table, the score's name.
 
     `seeds` is how many there are by scale, in the order of `SCALES`.
     """
 
     base: Callable[[str], Run]
     over: Callable[[Run, str, Sequence[int]], list[Run]]
-    metric: Callable[[str], str]
+    scored: Callable[[Results, str], pd.DataFrame]
     score: Callable[[str], str]
     seeds: tuple[int, int, int, int]
 
@@ -46,10 +46,18 @@ def _said(scale: str) -> str:
 
 GRIDS = {
     "vision": Tuned(
-        chapter08.seeing, chapter08.over_the_grid, lambda _: "test_accuracy", lambda _: "test accuracy", (2, 10, 10, 10)
+        chapter08.seeing, chapter08.over_the_grid, lambda results, _: tabulate(results),
+        lambda _: "test accuracy", (2, 10, 10, 10),
     ),
-    "translation": Tuned(chapter08.translating, chapter08.over_the_grid, chapter08.metric, _said, (2, 3, 10, 3)),
-}
+    "translation": Tuned(
+        chapter08.translating, chapter08.over_the_grid,
+        lambda results, scale: tabulate(results, chapter08.metric(scale)), _said, (2, 3, 10, 3),
+    ),
+    "rl": Tuned(
+        chapter09.playing, chapter09.over_the_grid, lambda results, _: chapter09.scored(results),
+        lambda _: "share of the best return", (2, 10, 20, 5),
+    ),
+}  # fmt: skip
 """The tasks over which ease of tuning is measured: those of the chapters before, run for run."""
 
 
@@ -61,7 +69,7 @@ def table(name: str, setting: Setting) -> pd.DataFrame:
 @lru_cache(maxsize=16)
 def _table(name: str, scale: str, seeds: Sequence[int], device: str) -> pd.DataFrame:
     tuned = GRIDS[name]
-    return tabulate(sweep(tuned.runs(scale, seeds), device, label=name), tuned.metric(scale))
+    return tuned.scored(sweep(tuned.runs(scale, seeds), device, label=name), scale)
 
 
 def seeds_of(name: str, scale: str, seed_offset: int = 0) -> tuple[int, ...]:
@@ -81,14 +89,13 @@ def descending(scale: str, momentum: float) -> Run:
     return replace(chapter08.seeing(scale), optimizer=Optimizer("sgd", 0.1, momentum=momentum), decay=Decay(0.01))
 
 
-def over_halves(base: Run, scale: str, seeds: Sequence[int]) -> list[Run]:
-    """Return `base` over four learning rates and seven lambdas, half a power of ten apart; at ci scale every other one.
+def over_halves(base: Run, seeds: Sequence[int]) -> list[Run]:
+    """Return `base` over four learning rates and seven lambdas, half a power of ten apart, at every scale.
 
     With momentum b a gradient acts 1/(1 - b) times, so the learning rates are smaller by that.
     """
-    every = 2 if scale == "ci" else 1
-    rates = [lr * (1 - base.optimizer.momentum) for lr in HALVES[:4:every]]
-    return grid(base, {"l2": HALVES[::every]}, sorted(rates), seeds)
+    rates = [lr * (1 - base.optimizer.momentum) for lr in HALVES[:4]]
+    return grid(base, {"l2": HALVES}, sorted(rates), seeds)
 
 
 def descended(name: str, setting: Setting) -> pd.DataFrame:
@@ -98,7 +105,7 @@ def descended(name: str, setting: Setting) -> pd.DataFrame:
 
 @lru_cache(maxsize=8)
 def _descended(name: str, setting: Setting) -> pd.DataFrame:
-    runs = over_halves(descending(setting.scale, MOMENTA[name]), setting.scale, setting.seeds)
+    runs = over_halves(descending(setting.scale, MOMENTA[name]), setting.seeds)
     return tabulate(sweep(runs, setting.device, label=name))
 
 

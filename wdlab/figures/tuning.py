@@ -173,7 +173,7 @@ def trials_map(told: pd.DataFrame, title: str, label: str = "score") -> Drawn:
         axes.text(x, y, text, ha="center", va="center", fontsize=9.5, color=BACKGROUND if dark else INK)
     axes.set_xticks(range(score.shape[1]), [str(place) for place in score.columns])
     axes.set_yticks(range(score.shape[0]), [f"{lr:g}" for lr in score.index])
-    name(axes, title, "λ, from the smallest; each is ten times the one before", "learning rate")
+    name(axes, title, "λ, from the smallest to the largest", "learning rate")
     known: Any = told.dropna(subset=["score"]).sort_values("trial").itertuples()
     each = "; ".join(
         f"lr {c.lr:g}, λ {c.place}: {c.score:.3f}" + ("" if math.isnan(c.trial) else f" (trial {c.trial:.0f})")

@@ -111,7 +111,7 @@ class BlindTuning(Instant):
         )
         self._make_guess()
         self.image, self.status, self.words = picture(b"", "660px"), widgets.HTML(), widgets.HTML()
-        asked = labelled(board, "Spend a trial", f"on a cell; λ 1 is the smallest of {many}, each ten times the last")
+        asked = labelled(board, "Spend a trial", f"on a cell; λ 1 is the smallest of {many}")
         guess = row([*self._asked, self.button], align_items="flex-end", grid_gap="0 24px")
         self._root = stack([asked, self.image, self.status, guess, self.words], max_width="760px", min_width="0")
 

@@ -147,12 +147,16 @@ class Separate(Games):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of game: how to begin some, what is seen of it, how many actions there are, and whose it is."""
+    """A kind of game: how to begin some, what is seen of it, how many actions there are, and whose it is.
+
+    `bytes` is what each of the numbers seen takes.
+    """
 
     begin: Callable[[Sequence[int]], Games]
     shape: tuple[int, ...]
     actions: int
     packages: tuple[str, ...]
+    bytes: int = 1
 
 
 @cache
@@ -182,7 +186,7 @@ BREAKOUT_FRAMES = 1000
 """After so many frames we stop a game of Breakout, which by itself has no end for whoever never misses."""
 
 KINDS = {
-    "cartpole": Kind(CartPoles, (4,), 2, ("gymnasium",)),
+    "cartpole": Kind(CartPoles, (4,), 2, ("gymnasium",), 4),
     "breakout": Kind(lambda seeds: Separate(_breakout, seeds), (4, 10, 10), 3, ("gymnasium", "minatar")),
 }
 

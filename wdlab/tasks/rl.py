@@ -13,6 +13,7 @@ anything: each has its own game, its own replay, and its own chance.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -140,6 +141,12 @@ class DQN(Task):
     def together(self) -> int:
         """CartPoles are stepped all at once, so that a frame of many costs little more than a frame of one."""
         return 48 if self.environment == "cartpole" else 0
+
+    @property
+    def remembered(self) -> int:
+        """Bytes of a member's replay: each frame twice, with its action, reward, and whether it ended and how."""
+        seen = kind(self.environment)
+        return self.replay * (2 * math.prod(seen.shape) * seen.bytes + 14)
 
     def check(self, model: Model) -> None:
         """Raise ValueError for a model that cannot play this game."""

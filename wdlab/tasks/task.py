@@ -75,6 +75,11 @@ class Task(ABC):
         return False
 
     @property
+    def remembered(self) -> int:
+        """Bytes that each member of a task that acts keeps of what it did."""
+        return 0
+
+    @property
     def together(self) -> int:
         """How many members train together on a CPU at most, or 0 where that is for the model to say."""
         return 0

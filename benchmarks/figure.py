@@ -41,9 +41,9 @@ def draw(settings: list[dict]) -> Figure:
     for axes, (by, label) in zip(figure.subplots(1, 3), PANELS, strict=True):
         for way, name in NAMES.items():
             lines(axes, [s for s in panel(settings, by) if way in s["ways"]], by, way, name)
-        axes.set(
-            xscale="log", yscale="log", xlabel=label, ylabel="seconds" if by == "steps" else "ms a member and step"
-        )
+        scale = "log" if panel(settings, by) else "linear"  # matplotlib refuses a logarithm of nothing
+        axes.set(xscale=scale, yscale=scale, xlabel=label)
+        axes.set_ylabel("seconds" if by == "steps" else "ms a member and step")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=7)
     return figure

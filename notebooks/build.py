@@ -42,6 +42,9 @@ TRANSLATES = "chapter08"
 """The word in a notebook's code by which one that translates is known ..."""
 FOR_TRANSLATION = ("num2words", "sacrebleu", "portalocker", "colorama")
 """... and what that needs on Colab beside wdlab: the last two are what Colab lacks of sacrebleu's own needs."""
+PLAYS = "chapter09"
+FOR_GAMES = ("gymnasium", "farama-notifications", "minatar")
+"""The same for a notebook that plays: gymnasium with the one package of its own that it brings, and MinAtar."""
 PYTHON = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {
@@ -122,7 +125,9 @@ def generate(root: Path, source: Path, facts: Mapping[str, Any] | None = None, *
     cells = read_cells(source)
     first_code = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
     translates = any(TRANSLATES in cell.source for cell in cells if cell.cell_type == "code")
-    cells.insert(first_code, colab_cell(root, FOR_TRANSLATION if translates else ()))
+    plays = any(PLAYS in cell.source for cell in cells if cell.cell_type == "code")
+    more = (*(FOR_TRANSLATION if translates else ()), *(FOR_GAMES if plays else ()))
+    cells.insert(first_code, colab_cell(root, more))
     cells = [c for c in cells if "exercise" not in tags(c)] if solved else [folded(c) for c in cells]
     identify(source.stem, cells)
     fill_in(cells, {"badges": badges(root, source.stem), "minutes": f"{facts.get('minutes', '?')} minutes"})

@@ -24,6 +24,7 @@ from wdlab.exercises import (
     chapter06,
     chapter07,
     chapter08,
+    chapter09,
 )
 from wdlab.exercises.chapter01 import (
     check_momentum_step,

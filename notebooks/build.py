@@ -42,6 +42,9 @@ TRANSLATE = ("chapter08", "chapter10")
 """The words in a notebook's code by which one that translates is known ..."""
 FOR_TRANSLATION = ("num2words", "sacrebleu", "portalocker", "colorama")
 """... and what that needs on Colab beside wdlab: the last two are what Colab lacks of sacrebleu's own needs."""
+PLAY = ("chapter09", "chapter10")
+FOR_GAMES = ("gymnasium", "farama-notifications", "minatar")
+"""The same for a notebook that plays: gymnasium with the one package of its own that it brings, and MinAtar."""
 PYTHON = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {
@@ -121,8 +124,11 @@ def generate(root: Path, source: Path, facts: Mapping[str, Any] | None = None, *
     facts = dict(facts or {})
     cells = read_cells(source)
     first_code = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
-    translates = any(word in cell.source for cell in cells if cell.cell_type == "code" for word in TRANSLATE)
-    cells.insert(first_code, colab_cell(root, FOR_TRANSLATION if translates else ()))
+    code = "
+".join(cell.source for cell in cells if cell.cell_type == "code")
+    translates, plays = (any(word in code for word in words) for words in (TRANSLATE, PLAY))
+    more = (*(FOR_TRANSLATION if translates else ()), *(FOR_GAMES if plays else ()))
+    cells.insert(first_code, colab_cell(root, more))
     cells = [c for c in cells if "exercise" not in tags(c)] if solved else [folded(c) for c in cells]
     identify(source.stem, cells)
     fill_in(cells, {"badges": badges(root, source.stem), "minutes": f"{facts.get('minutes', '?')} minutes"})

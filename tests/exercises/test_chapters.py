@@ -27,6 +27,7 @@ from wdlab.exercises import (
     chapter06,
     chapter07,
     chapter08,
+    chapter09,
     chapter10,
 )
 from wdlab.exercises.chapter00 import (

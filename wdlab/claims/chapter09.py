@@ -1,4 +1,4 @@
-"""Claims of chapter 09: couplings of weight decay over a grid of learning rates and lambdas, in reinforcement learning."""
+"""Claims of chapter 09: couplings of weight decay over a grid of learning rates and lambdas, in DQN."""
 
 from __future__ import annotations
 
@@ -152,9 +152,9 @@ def _more_room(coupling: str, says: str) -> Claim:
 CLAIMS = (
     Claim(
         "l2-drowns-in-rl",
-        "DQN on CartPole: where an l2 penalty is so strong that it costs over a tenth of the best return, decay's share "
-        "of the steps in the first half of training is larger than in the best cells of the same learning rates, by over "
-        "5 points.",
+        "DQN on CartPole: where an l2 penalty is so strong that it costs over a tenth of the best return, decay's "
+        "share of the steps in the first half of training is larger than in the best cells of the same learning rates, "
+        "by over 5 points.",
         PAPER.format("under an l2 penalty the l2 gradient can drown out the objective"),
         "share of the step that is decay's, in the cells that l2 spoils minus in the best ones",
         _seen(lambda runs: surplus(of(runs, "l2"), WITHIN)),

@@ -10,6 +10,7 @@ from wdlab.exercises import (
     chapter06,
     chapter07,
     chapter08,
+    chapter09,
     chapter10,
 )
 from wdlab.exercises.harness import Exercise, check
@@ -25,6 +26,7 @@ CHAPTERS = (
     chapter06,
     chapter07,
     chapter08,
+    chapter09,
     chapter10,
 )
 """The exercises of each notebook."""
@@ -42,6 +44,7 @@ __all__ = [
     "chapter06",
     "chapter07",
     "chapter08",
+    "chapter09",
     "chapter10",
     "check",
 ]

@@ -28,6 +28,6 @@ __all__ = [
 
 
 def task(name: str) -> Task:
-    """Return the task called `name`, of TASKS (vision), TRANSLATIONS, IWSLT or GAMES; raises ValueError when there is none."""
+    """Return the task called `name`, of TASKS, TRANSLATIONS, IWSLT or GAMES; raises ValueError when there is none."""
     everything: dict[str, Task] = {**TASKS, **TRANSLATIONS, IWSLT.name: IWSLT, **GAMES}
     return everything[known("task", name, everything)]

@@ -12,7 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -108,7 +108,7 @@ class Separate(Games):
         """Begin a new episode in some games."""
         for k in which:
             if k not in self.broken:
-                self._try(k, lambda k=k: self._reset(k))
+                self._try(k, partial(self._reset, k))
 
     def _reset(self, k: int) -> None:
         self.seen[k] = self.games[k].reset(seed=self.seeds[k])[0]
@@ -120,7 +120,7 @@ class Separate(Games):
         moved = Moved(np.full(count, np.nan, np.float32), np.zeros(count, np.bool_), np.zeros(count, np.bool_))
         for k in range(count) if playing is None else np.flatnonzero(playing).tolist():
             if k not in self.broken:
-                self._try(k, lambda k=k: self._act(k, int(actions[k]), moved))
+                self._try(k, partial(self._act, k, int(actions[k]), moved))
         return moved
 
     def _act(self, k: int, action: int, moved: Moved) -> None:

@@ -29,7 +29,7 @@ from wdlab.tasks.games import ATARI, Games, kind
 from wdlab.tasks.task import Order, Task, copied, generator, only
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Float, Int
     from numpy.typing import NDArray
 
     from wdlab.run import Model
@@ -66,10 +66,10 @@ class DQN(Task):
     train_every: frames between two steps of learning.
     gamma: what a reward is worth one frame later. At 0.99 about a hundred frames ahead count.
     target_sync: steps between two renewals of the target network. A target that moves with the net chases itself.
-    epsilon, epsilon_frames: the share of random actions falls from 1 to `epsilon` over so many frames after the warm-up.
+    epsilon, epsilon_frames: the share of random actions falls from 1 to `epsilon` in so many frames after the warm-up.
     epsilon_test: that share in test episodes; at 0 the policy is greedy.
-    double: let the net choose a' and the target network judge it (van Hasselt et al. 2016); off in the paper's baseline.
-    n_step: rewards counted before the target network takes over (Sutton 1988); 1 in the paper's baseline.
+    double: let the net choose a' and the target network judge it (van Hasselt et al. 2016); off by default, as in DQN.
+    n_step: rewards counted before the target network takes over (Sutton 1988); 1 in DQN.
     clip: cut rewards to [-1, 1] for learning, as for Atari; returns are told uncut.
     test_size: greedy episodes a test consists of, from the same beginnings for every run.
     best_return: the return that counts as 1 in `test_accuracy`, so that games can be compared. It is the most there is
@@ -204,10 +204,10 @@ def epsilon_at(task: DQN, frame: int) -> float:
     >>> [epsilon_at(DQN(warmup=100, epsilon=0.1, epsilon_frames=1000), frame) for frame in (99, 100, 600, 9999)]
     [1.0, 1.0, 0.55, 0.1]
     """
-    done = min(max(frame - task.warmup, 0) / max(task.epsilon_frames, 1), 1.0) if frame >= task.warmup else 0.0
-    if frame >= task.warmup and task.epsilon_frames == 0:
-        done = 1.0
-    return 1.0 + done * (task.epsilon - 1.0)
+    if frame < task.warmup:
+        return 1.0
+    left = max(1 - (frame - task.warmup) / task.epsilon_frames, 0.0) if task.epsilon_frames else 0.0
+    return task.epsilon + left * (1 - task.epsilon)
 
 
 @torch.no_grad()
@@ -249,7 +249,7 @@ class Transitions:
     """A batch of what happened, [member, batch, ...]: from `state`, `action` brought `reward`, and then came `after`.
 
     With n steps `reward` is r_1 + gamma r_2 + ... up to the end of the episode, if it came before; `after` is what was
-    seen last, and `discount` what a value there is worth now: gamma^n, less where it was truncated before, and 0 where it
+    seen last, and `discount` what a value there is worth now: gamma to the number of rewards counted, and 0 where it
     terminated, for nothing comes after.
     """
 
@@ -299,7 +299,7 @@ class Replay:
         self.stored += 1
 
     def draw(self, chance: Float[Tensor, "member batch"], n_step: int, gamma: float) -> Transitions:
-        """Return the transitions that begin at these places, 0 the oldest frame and 1 the newest that has n after it."""
+        """Return the transitions that begin at places from 0, the oldest frame, to 1, the newest with n frames."""
         held = min(self.stored, self.slots)
         first = (chance * (held - n_step + 1)).long() + max(self.stored - self.slots, 0)
         reward = torch.zeros(first.shape, device=self.device)

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.grids import LIGHT, MAP
@@ -29,7 +30,7 @@ def budgets(searches: Mapping[str, pd.DataFrame], trials: int | None = None, col
     the chosen cell scores with other seeds. Bands are 95% intervals over seeds. The dashed line is the mean of the
     seeds' levels, what comes within 5% of the best of all; `trials` is marked where it is given.
     """
-    figure, axes = panels(len(searches), width=5.0 if len(searches) > 1 else 7.2, height=3.5)
+    figure, axes = panels(len(searches), width={1: 7.2, 2: 5.0}.get(len(searches), 4.0), height=3.5)
     rows = []
     for panel, (task, searched) in zip(axes, searches.items(), strict=True):
         rows += _budget(panel, task, searched, column)
@@ -75,7 +76,7 @@ def by_coupling(tables: Mapping[str, pd.DataFrame], column: str, label: str) -> 
     `tables` hold one row a coupling and seed by the name of the task. A number that is not finite is left out, and how
     many were is said.
     """
-    figure, axes = panels(len(tables), width=4.6, height=2.8)
+    figure, axes = panels(len(tables), width=4.6 if len(tables) < 3 else 3.8, height=2.8)
     rows = []
     for panel, (task, table) in zip(axes, tables.items(), strict=True):
         couplings = list(dict.fromkeys(table["coupling"]))
@@ -92,6 +93,7 @@ def by_coupling(tables: Mapping[str, pd.DataFrame], column: str, label: str) -> 
             )
         panel.set_yticks([-place for place in range(len(couplings))], couplings)
         panel.set_ylim(0.6 - len(couplings), 0.6)
+        panel.xaxis.set_major_locator(MaxNLocator(5))
         name(panel, task, label, "")
     told = "; ".join(_in_words(row) for row in rows)
     return Drawn(figure, f"{label[0].upper()}{label[1:]}, means with 95% intervals. {told}.", pd.DataFrame(rows))

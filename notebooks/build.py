@@ -124,8 +124,7 @@ def generate(root: Path, source: Path, facts: Mapping[str, Any] | None = None, *
     facts = dict(facts or {})
     cells = read_cells(source)
     first_code = next((i for i, cell in enumerate(cells) if cell.cell_type == "code"), len(cells))
-    code = "
-".join(cell.source for cell in cells if cell.cell_type == "code")
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     translates, plays = (any(word in code for word in words) for words in (TRANSLATE, PLAY))
     more = (*(FOR_TRANSLATION if translates else ()), *(FOR_GAMES if plays else ()))
     cells.insert(first_code, colab_cell(root, more))

@@ -44,7 +44,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from wdlab import Decay, Training, sweep
+from wdlab import Decay, Training
 from wdlab.claims import CLAIMS, chapter08, chapter09
 from wdlab.exercises import chapter09 as exercises
 from wdlab.figures import forest

@@ -12,10 +12,11 @@ import ipywidgets as widgets
 import pytest
 
 from wdlab import Decay, Model, Optimizer, Results, Run, Timing, sweep
-from wdlab.lab import CriticalPeriod, Explorer, Grid, Lab, Perturb, Predictions, Rescale, Trajectory, Translator
+from wdlab.lab import CriticalPeriod, Explorer, Grid, Lab, Perturb, Player, Predictions, Rescale, Trajectory, Translator
 from wdlab.lab.controls import VIEW
 from wdlab.lab.perturb import RANGES
 from wdlab.tasks import Translation
+from wdlab.tasks.rl import DQN
 
 SMALL = Run(model=Model(width=8, depth=1), steps=8, evaluations=2)
 SEEDS = (10_000, 10_001)
@@ -52,6 +53,13 @@ def translator() -> Translator:
     return Translator(sweep([replace(run, seed=seed) for seed in SEEDS], jobs=1, networks=True))
 
 
+def player() -> Player:
+    task = DQN(frames=140, warmup=100, replay=140, batch_size=8, epsilon_frames=10, test_size=1)
+    adam, net = Optimizer("adam", 0.01), Model("mlp", 4, 1, norm=False)
+    run = Run(task, net, adam, decay=Decay(0.1), evaluations=2)
+    return Player(sweep([replace(run, seed=seed) for seed in SEEDS], jobs=1, networks=True))
+
+
 def perturb() -> Perturb:
     return Perturb({"one": replace(SMALL, seed=SEEDS[0])})
 
@@ -64,6 +72,7 @@ WIDGETS: dict[str, Callable[[], Any]] = {
     "Explorer of a critical period": period,
     "Explorer of a grid": grid,
     "Translator": translator,
+    "Player": player,
     "a choice": lambda: Predictions().ask("q", "Which?", ["a", "b"]),
     "a number": lambda: Predictions().ask_number("q", "How far?", 0, 10, "degrees"),
     "a sketch": lambda: Predictions().ask_curve("q", "Draw the norm.", [0, 0.5, 1], 0, 10, "share", "norm"),

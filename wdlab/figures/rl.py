@@ -48,10 +48,10 @@ def middle_means(runs: pd.DataFrame, task: DQN) -> Drawn:
     """Draw the interquartile mean return over lambda, a panel for each lr, with bootstrap intervals."""
     rates = sorted(set(runs["lr"]))
     figure, axes = panels(len(rates), width=4.4, height=3.4)
-    couplings = [one for one in dict.fromkeys(runs["coupling"]) if one != NONE]
+    couplings = sorted(dict.fromkeys(runs["coupling"]), key=lambda one: one == NONE)  # no decay comes last
     rows = []
     for panel, rate in zip(axes, rates, strict=True):
-        for coupling, look in zip((*couplings, NONE), looks((*couplings, NONE)), strict=False):
+        for coupling, look in zip(couplings, looks(couplings), strict=False):
             part = of(runs, coupling)
             part = part[part["lr"] == rate]
             found = [

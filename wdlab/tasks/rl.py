@@ -453,7 +453,7 @@ def network_of(task: DQN, model: Model, networks: Sequence[Mapping[str, Tensor]]
 
 CARTPOLE = DQN()
 BREAKOUT = DQN(
-    "breakout", "breakout", frames=40_000, replay=40_000, target_sync=250, epsilon_frames=10_000, best_return=20.0
+    "breakout", "breakout", frames=20_000, replay=20_000, target_sync=250, epsilon_frames=5000, best_return=20.0
 )
 GAMES: dict[str, DQN] = {task.name: task for task in (CARTPOLE, BREAKOUT)}
 """The games of the course by name."""

@@ -63,7 +63,7 @@ def test_frames_are_drawn_and_told_one_by_one(widget: Player) -> None:
     first, words = widget.screen.value, widget.screen_words.value
     widget.frame.value = widget.frame.max
     assert widget.frame.max == len(widget.played.actions) - 1 > 3
-    assert widget.screen.value != first and first.startswith(b"\x89PNG")
+    assert widget.screen.value != first and bytes(first).startswith(b"\x89PNG")
     assert widget.screen_words.value != words and "the pole leans by" in words
     assert f"frame {widget.frame.max + 1}." in widget.answer.value
 

@@ -40,7 +40,7 @@ def learning_curves(results: Results, runs: pd.DataFrame, task: DQN) -> Drawn:
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     data = pd.DataFrame(rows)
     ends = data.groupby("coupling", sort=False).last()
-    told = "; ".join(f"{c}: {r['median']:.0f} ({r['low']:.0f} to {r['high']:.0f})" for c, r in ends.iterrows())
+    told = "; ".join(f"{c}: {r['median']:.1f} ({r['low']:.1f} to {r['high']:.1f})" for c, r in ends.iterrows())
     return Drawn(figure, f"Median return at the end and the middle half of the seeds. {told}.", data)
 
 

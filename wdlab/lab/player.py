@@ -60,7 +60,7 @@ class Player(Explorer):
             labelled(self.seed, "Which net", "one for each seed"),
             labelled(self.when, "When", "the weights it began with, or those it ended with"),
             labelled(self.frame, "Frame", "of one greedy episode"),
-            self.runner,
+            labelled(self.runner, "Let it run", "play, pause, stop, repeat"),
         ]
         left = stack(chosen, flex="1 1 230px", min_width="0")
         right = stack([self.screen, self.answer, self.screen_words], flex="3 1 460px", min_width="0")

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from wdlab import Decay, History, Model, Optimizer, Results, Run, Schedule, Timing
-from wdlab.stats import Effect, bootstrap, differences, interval, judge, kendall, kendall_over_seeds, paired, share
+from wdlab.stats import (
+    Effect,
+    bootstrap,
+    differences,
+    interquartile,
+    interval,
+    judge,
+    kendall,
+    kendall_over_seeds,
+    paired,
+    share,
+)
 
 FIRST, NEVER = Timing.first(0.5), Timing.never()
 
@@ -207,3 +218,28 @@ def test_the_bootstrap_refuses_one_seed_and_does_not_hide_a_lost_one() -> None:
         bootstrap([1.0])
     lost = bootstrap([0.1, math.nan, 0.2])
     assert math.isnan(lost.mean) and math.isnan(lost.low) and math.isnan(lost.high)
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half() -> None:
+    found = interquartile([[0.0, 10.0, 20.0, 1000.0], [12.0, 14.0, -500.0, 18.0]])
+    assert found.mean == pytest.approx((10 + 12 + 14 + 18) / 4)
+    assert found.low <= found.mean <= found.high and len(found.values) == 8
+    assert interquartile([[3.0] * 5]) == Effect(3.0, 3.0, 3.0, (3.0,) * 5)
+
+
+def test_the_bootstrap_draws_within_strata_and_always_the_same() -> None:
+    apart = interquartile([[0.0] * 8, [100.0] * 8])
+    assert apart.low == apart.high == apart.mean == 50.0, "drawn across strata their numbers would vary"
+    values = [[1.0, 5.0, 2.0, 9.0, 4.0, 7.0]]
+    assert interquartile(values) == interquartile(values)
+
+
+def test_the_bootstrap_interval_covers_about_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(0)
+    found = [interquartile([draw.normal(size=20)], resamples=300) for _ in range(200)]
+    assert 0.85 < np.mean([one.low <= 0 <= one.high for one in found]) < 0.99
+
+
+def test_an_empty_group_has_no_interquartile_mean() -> None:
+    with pytest.raises(ValueError, match="one value or more in each group"):
+        interquartile([[1.0], []])

@@ -85,6 +85,26 @@ def share(part: Sequence[float], whole: Sequence[float], level: float = 0.95) ->
     return Effect(ratio, float((b - reach) / a), float((b + reach) / a), values)
 
 
+def interquartile(groups: Sequence[Sequence[float]], level: float = 0.95, resamples: int = 2000) -> Effect:
+    """Return the interquartile mean of all values, the mean of their middle half, with its bootstrap interval.
+
+    `groups` are strata, such as games or cells of a grid: values are drawn anew within each, as many as it has. The
+    interval is that between the percentiles of `resamples` such means, from a generator that always starts the same.
+    `values` are all values. Raises ValueError for a group without values. Source: Agarwal et al. 2021.
+
+    >>> interquartile([[0, 10, 20, 1000]]).mean
+    15.0
+    """
+    number("level", level, 0, 1, above=True, below=True)
+    if not groups or not all(len(group) for group in groups):
+        raise ValueError(f"groups={groups!r:.80} is not allowed; give one value or more in each group.")
+    arrays, draw = [np.asarray(group, dtype=float) for group in groups], np.random.default_rng(0)
+    drawn = np.concatenate([draw.choice(x, (resamples, len(x))) for x in arrays], axis=1)
+    low, high = np.quantile(stats.trim_mean(drawn, 0.25, axis=1), [(1 - level) / 2, (1 + level) / 2])
+    everything = np.concatenate(arrays)
+    return Effect(float(stats.trim_mean(everything, 0.25)), float(low), float(high), tuple(everything.tolist()))
+
+
 def kendall(x: Sequence[float], y: Sequence[float]) -> float:
     """Return Kendall's tau-b: how often pairs that differ in x differ the same way in y, from -1 to 1.
 

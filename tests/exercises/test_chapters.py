@@ -75,6 +75,7 @@ from wdlab.exercises.chapter06 import (
 )
 from wdlab.exercises.chapter07 import check_adam_step, check_adaptive, check_parts, check_rest, check_two_moments
 from wdlab.exercises.chapter08 import check_good_share, check_greedy, check_new_lambda
+from wdlab.exercises.chapter09 import check_decayed_share, check_epsilon, check_middle_mean, check_target
 from wdlab.exercises.chapter10 import check_enough, check_expected_best, check_other_label, check_width
 from wdlab.measures import Subject, fold, rescale_
 from wdlab.measures.sharpness import NOISES, hessian_traces, noise_sharpness
@@ -127,6 +128,10 @@ FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_greedy: chapter08.GREEDY,
     check_new_lambda: chapter08.NEW_LAMBDA,
     check_good_share: chapter08.GOOD_SHARE,
+    check_target: chapter09.TARGET,
+    check_epsilon: chapter09.EPSILON,
+    check_decayed_share: chapter09.SHARE,
+    check_middle_mean: chapter09.MIDDLE,
     check_expected_best: chapter10.EXPECTED_BEST,
     check_width: chapter10.WIDTH,
     check_other_label: chapter10.OTHER_LABEL,
@@ -439,6 +444,69 @@ def predicted_by_numpy(start, lr, G, momentum):
 
 def predicted_by_torch(start, lr, G, momentum):
     return math.sqrt(math.hypot(start**2, 2**0.5 * (lr * G).norm() / (1 - momentum)))
+
+
+def target_by_cases(reward, terminated, truncated, values, gamma):
+    return [r if over else r + gamma * max(v) for r, over, v in zip(reward, terminated, values, strict=True)]
+
+
+def target_by_where(reward, terminated, truncated, values, gamma):
+    return torch.where(terminated, reward, reward + gamma * values.max(dim=1).values)
+
+
+def target_by_numpy(reward, terminated, truncated, values, gamma):
+    return reward.numpy() + gamma * np.max(values.numpy(), axis=1) * (1 - terminated.numpy())
+
+
+def epsilon_by_cases(frame, warmup, frames, end):
+    if frame < warmup:
+        return 1
+    return end if frame >= warmup + frames else 1 - (1 - end) * (frame - warmup) / frames
+
+
+def epsilon_by_max(frame, warmup, frames, end):
+    return max(end, min(1, 1 - (1 - end) * (frame - warmup) / frames))
+
+
+def epsilon_by_numpy(frame, warmup, frames, end):
+    return np.interp(frame, [warmup, warmup + frames], [1.0, end])
+
+
+def decayed_share_by_hand(m, root, w, lr, weight_decay, coupling):
+    divided = root if coupling == "adaptive" else torch.ones_like(root)
+    decay = (weight_decay * w / divided).square().sum().sqrt()
+    return decay / (decay + (m / root).square().sum().sqrt())
+
+
+def decayed_share_by_numpy(m, root, w, lr, weight_decay, coupling):
+    m, root, w = m.numpy(), root.numpy(), w.numpy()
+    loss = np.linalg.norm(m / root)
+    decay = np.linalg.norm(weight_decay * w / (root if coupling == "adaptive" else 1))
+    return 1 / (1 + loss / decay)
+
+
+def decayed_share_by_torch(m, root, w, lr, weight_decay, coupling):
+    parts = torch.stack([m / root, weight_decay * (w / root if coupling == "adaptive" else w)])
+    lengths = torch.linalg.vector_norm(parts, dim=1)
+    return (lengths / lengths.sum())[1]
+
+
+def middle_mean_by_list(returns):
+    ordered = sorted(returns.tolist())
+    kept = ordered[len(ordered) // 4 : 3 * len(ordered) // 4]
+    return sum(kept) / len(kept)
+
+
+def middle_mean_by_scipy(returns):
+    from scipy.stats import trim_mean
+
+    return trim_mean(returns.numpy(), 0.25)
+
+
+def middle_mean_by_topk(returns):
+    k = len(returns) // 4
+    ends = returns.topk(k).values.sum() + returns.topk(k, largest=False).values.sum()
+    return (returns.sum() - ends) / (len(returns) - 2 * k)
 
 
 def greedy_as_a_list(table):
@@ -770,6 +838,18 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_predicted_norm, predicted_step_by_step),
     (check_predicted_norm, predicted_by_numpy),
     (check_predicted_norm, predicted_by_torch),
+    (check_target, target_by_cases),
+    (check_target, target_by_where),
+    (check_target, target_by_numpy),
+    (check_epsilon, epsilon_by_cases),
+    (check_epsilon, epsilon_by_max),
+    (check_epsilon, epsilon_by_numpy),
+    (check_decayed_share, decayed_share_by_hand),
+    (check_decayed_share, decayed_share_by_numpy),
+    (check_decayed_share, decayed_share_by_torch),
+    (check_middle_mean, middle_mean_by_list),
+    (check_middle_mean, middle_mean_by_scipy),
+    (check_middle_mean, middle_mean_by_topk),
     (check_greedy, greedy_as_a_list),
     (check_greedy, greedy_by_table),
     (check_greedy, greedy_by_numpy),

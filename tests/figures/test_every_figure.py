@@ -23,12 +23,14 @@ from wdlab import Decay, Model, Run, Schedule, Timing, sweep
 from wdlab.claims import SCALES, Claim, Level
 from wdlab.claims.chapter02 import Turning
 from wdlab.claims.chapter06 import followed, of
+from wdlab.claims.chapter09 import few, gradients, playing, scored
 from wdlab.figures import Drawn
 from wdlab.figures.style import BACKGROUND
 from wdlab.measures.equilibrium import Equilibrium, Walk
 from wdlab.sweeps import Results
 from wdlab.tasks import TASKS
 from wdlab.tasks.convex import Quadratic
+from wdlab.tasks.rl import DQN
 from wdlab.tasks.unequal import descend
 from wdlab.tuning import search, widths
 
@@ -55,6 +57,10 @@ FIGURES = figure_functions()
 @cache
 def swept(*runs: Run) -> Results:
     return sweep([replace(run, seed=seed) for run in runs for seed in (10_000, 10_001)], jobs=1)
+
+
+def played() -> Results:
+    return swept(*few(playing("ci"), (0,))[:3])
 
 
 def timed(*timings: Timing) -> Results:
@@ -144,6 +150,9 @@ EXAMPLES: dict[str, Callable[[Callable[..., Drawn]], Drawn]] = {
     "grids.best_scores": lambda f: f({"exact match": a_grid()}),
     "grids.best_lambdas": lambda f: f(a_grid()),
     "grids.shares": lambda f: f(a_grid()),
+    "rl.learning_curves": lambda f: f(played(), scored(played()), played().runs[0].task),
+    "rl.middle_means": lambda f: f(a_grid(), DQN()),
+    "rl.shrinking": lambda f: f({"agent": gradients(playing("ci"), 3, 5), "other": gradients(RUN, 3, 2)}),
     "scale.overlaid": lambda f: f({"one": path(9), "two": -path(9)}, "Title", "k", "y"),
     "scale.approach": lambda f: f({"start": Walk(path(40, 1, 1), path(40, 1, 1) / 40)}, FORM, "A walk"),
     "scale.equilibria": lambda f: f(pd.DataFrame(EQUILIBRIA)),

@@ -21,6 +21,7 @@ from wdlab.lab import (
     Grid,
     Lab,
     Perturb,
+    Player,
     Predictions,
     Rescale,
     Trajectory,
@@ -29,6 +30,7 @@ from wdlab.lab import (
 from wdlab.lab.controls import VIEW
 from wdlab.lab.perturb import RANGES
 from wdlab.tasks import Translation, generator
+from wdlab.tasks.rl import DQN
 from wdlab.tuning import search
 
 SMALL = Run(model=Model(width=8, depth=1), steps=8, evaluations=2)
@@ -66,6 +68,13 @@ def translator() -> Translator:
     return Translator(sweep([replace(run, seed=seed) for seed in SEEDS], jobs=1, networks=True))
 
 
+def player() -> Player:
+    task = DQN(frames=140, warmup=100, replay=140, batch_size=8, epsilon_frames=10, test_size=1)
+    adam, net = Optimizer("adam", 0.01), Model("mlp", 4, 1, norm=False)
+    run = Run(task, net, adam, decay=Decay(0.1), evaluations=2)
+    return Player(sweep([replace(run, seed=seed) for seed in SEEDS], jobs=1, networks=True))
+
+
 def perturb() -> Perturb:
     return Perturb({"one": replace(SMALL, seed=SEEDS[0])})
 
@@ -80,6 +89,7 @@ WIDGETS: dict[str, Callable[[], Any]] = {
     "Translator": translator,
     "Explorer of a budget": lambda: Explorer(Budget({"vision": search(two_seeds(), range(1, 9))})),
     "BlindTuning": lambda: BlindTuning(two_seeds(), generator(10_000, "hidden"), ("l2", "decoupled")),
+    "Player": player,
     "a choice": lambda: Predictions().ask("q", "Which?", ["a", "b"]),
     "a number": lambda: Predictions().ask_number("q", "How far?", 0, 10, "degrees"),
     "a sketch": lambda: Predictions().ask_curve("q", "Draw the norm.", [0, 0.5, 1], 0, 10, "share", "norm"),

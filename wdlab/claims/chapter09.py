@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+import torch
 
 from wdlab.claims.chapter08 import PAPER, slow_surplus, surplus, weakest
 from wdlab.claims.claim import SCALES, Claim, Level, Measure, Setting
@@ -15,7 +16,7 @@ from wdlab.grids import NONE, good_shares, grid, of, tabulate
 from wdlab.run import Model, Optimizer, Run, Schedule
 from wdlab.sweeps import Results, sweep
 from wdlab.tasks import DQN, GAMES
-from wdlab.train import History
+from wdlab.train import History, Training
 
 EPS = 1.5e-4
 """One eps for all couplings, that of Dopamine's DQN under Adam."""
@@ -107,6 +108,26 @@ def scored(results: Results) -> pd.DataFrame:
     table = tabulate(results, "test_accuracy", HALF)
     scores = pd.Series([late(history) for history in results.histories], index=table.index)
     return table.assign(score=scores.where(table["diverged_at"].isna(), 0.0))
+
+
+def gradients(base: Run, readings: int = 10, window: int = 20, device: str = "cpu") -> pd.DataFrame:
+    """Return how large the gradients of the loss are during `base`, and how many weights have next to none.
+
+    A row for each of `readings` even parts of the run, over the first `window` steps of it: `step`, `size`, the root
+    of the mean square gradient, and `still`, the share of weights whose own is below a hundredth of that.
+    """
+    training, rows = Training([base], device), []
+    for part in range(readings):
+        start = part * training.steps // readings
+        if start > training.step:
+            training.advance(start - training.step)
+        squares = torch.zeros_like(training.gradient)
+        for _ in range(window):
+            training.advance()
+            squares += training.gradient.square() / window
+        size = squares.mean().sqrt()
+        rows.append({"step": start, "size": size.item(), "still": (squares.sqrt() < size / 100).double().mean().item()})
+    return pd.DataFrame(rows)
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from wdlab.lab.grid import Grid
 from wdlab.lab.lab import Lab
 from wdlab.lab.period import CriticalPeriod
 from wdlab.lab.perturb import Perturb
+from wdlab.lab.player import Player
 from wdlab.lab.predict import Predictions
 from wdlab.lab.rescale import Rescale
 from wdlab.lab.split import SplitStep
@@ -24,6 +25,7 @@ __all__ = [
     "Grid",
     "Lab",
     "Perturb",
+    "Player",
     "Predictions",
     "Rescale",
     "SplitStep",

@@ -241,6 +241,27 @@ def returns(task: DQN, model: MemberModel, seeds: Sequence[int]) -> Float[Tensor
     return torch.from_numpy(total).to(first.device, first.dtype)
 
 
+@dataclass(frozen=True)
+class Played:
+    """One greedy episode: what was seen before each action [frame, ...], the `actions`, and the return."""
+
+    seen: NDArray[Any]
+    actions: tuple[int, ...]
+    total: float
+
+
+def play(task: DQN, model: MemberModel, seed: int = FIRST_TEST) -> Played:
+    """Return the episode that the one member of `model` plays greedily from `seed`."""
+    game, seen, actions, total, over = kind(task.environment).begin([seed]), [], [], 0.0, False
+    while not over:
+        seen.append(game.seen[0].copy())
+        actions.append(int(values(model, game.seen[None]).argmax(-1)))
+        moved = game.step(np.array(actions[-1:]))
+        total += float(moved.reward[0])
+        over = bool(moved.terminated[0] | moved.truncated[0] | np.isnan(moved.reward[0]))
+    return Played(np.stack(seen), tuple(actions), total)
+
+
 # Learning
 
 
@@ -439,7 +460,7 @@ def network_of(task: DQN, model: Model, networks: Sequence[Mapping[str, Tensor]]
 
 CARTPOLE = DQN()
 BREAKOUT = DQN(
-    "breakout", "breakout", frames=40_000, replay=40_000, target_sync=250, epsilon_frames=10_000, best_return=20.0
+    "breakout", "breakout", frames=20_000, replay=20_000, target_sync=250, epsilon_frames=5000, best_return=20.0
 )
 GAMES: dict[str, DQN] = {task.name: task for task in (CARTPOLE, BREAKOUT)}
 """The games of the course by name."""

@@ -1,0 +1,429 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 09 · Decoupled decay in reinforcement learning
+#
+# **An agent learns to balance a pole, once for every learning rate, λ and coupling of a grid: where does its return fall off, and
+# does one coupling keep a wider range than another?**
+#
+# {{badges}} · {{minutes}} on two CPU cores, exercises not counted · no GPU needed
+#
+# You will rebuild one figure: the interquartile mean return over λ, a line for each coupling, with bootstrap intervals.
+
+# %% [markdown]
+# ## What you will be able to do
+#
+# * read a DQN: replay, target network, ε-greedy play, Huber loss;
+# * say which end of an episode stops the bootstrap, and which does not;
+# * compare agents by many seeds: medians, middle halves, interquartile means;
+# * measure how sparse the gradients of an agent are, and what that does to λw inside Adam.
+#
+# **Before this:** [07 · Inside Adam](07_inside_adam.ipynb) and
+# [08 · Decoupled decay in translation](08_decoupled_decay_in_translation.ipynb), whose grid this is.
+#
+# **Whose finding.** Bjorck, Weinberger and Gomes (2021) tested decoupled decay with DQN on Atari games. They report that the mixing
+# of gradients in Adam's buffers is the main problem, that adaptivity itself is not, and that with decoupled decay hyperparameters
+# are easier to tune, because the l2 gradient cannot drown out the objective. DQN is by Mnih et al. (2015), MinAtar's Breakout by
+# Young and Tian (2019). The games, the network, the grid and all thresholds are our operationalization.
+
+# %%
+import os
+from dataclasses import replace
+
+import numpy as np
+import torch
+from IPython.display import Markdown, display
+
+from wdlab import Decay, Training
+from wdlab.claims import CLAIMS, chapter08, chapter09
+from wdlab.exercises import chapter09 as exercises
+from wdlab.figures import forest
+from wdlab.figures import grids as draw
+from wdlab.figures import rl as drawn
+from wdlab.grids import cells, good_shares, of
+from wdlab.lab import Player, Predictions
+from wdlab.stats import interquartile
+from wdlab.sweeps import Results
+from wdlab.tasks import generator
+from wdlab.tasks.rl import epsilon_at
+
+torch.set_num_threads(1)  # small networks: the sweeps below use one process a core instead
+
+# %% tags=["parameters"]
+scale = os.environ.get("WDLAB_SCALE", "demo")  # "ci" proves that it runs, "demo" is for you, "gpu" has more seeds
+seed_offset = 0  # the first seed; settings were chosen on seeds from 10,000 on
+device = "cpu"  # the games run there, and small networks are no slower
+
+# %% [markdown]
+# ## Commit to a guess
+
+# %%
+predictions = Predictions()
+DROWN = ["larger in the cells that l2 spoils", "the same", "larger in the best cells"]
+predictions.ask("drown", "Under l2, where is decay's share of the steps larger in the first half of training?", DROWN)
+
+# %%
+ROOM = ["l2 in more cells", "both in about as many", "decoupled in more cells"]
+predictions.ask("room", "l2 or decoupled decay: which has more cells within a tenth of the best return of both?", ROOM)
+
+# %%
+STILL = ["the agent", "both about the same", "the image classifier"]
+predictions.ask(
+    "still", "Which has more weights with next to no gradient at the end: the agent or a classifier?", STILL
+)
+
+# %% [markdown]
+# ## By hand
+#
+# The agent sees where the cart is, how fast it goes, how far the pole leans and how fast it falls; it pushes left or right. Each
+# frame that the pole stands is worth 1, for at most 500 frames. A Q-network tells what each action is worth from here on. It is
+# moved towards a *target*: the reward, and γ times the best value of what comes after, as an older copy of the net sees it.
+#
+# The plain loop over one network. Games and replay are the library's; the marked lines are DQN.
+
+# %%
+base = chapter09.playing(scale)
+task, adam = base.task, base.optimizer
+steps_by_hand = 100
+display(Markdown(f"`{task}`"))
+
+
+# %%
+def learn_by_hand(weight_decay):
+    net = task.build(base.model, 1)
+    net.initialize([generator(seed_offset, "init")])
+    experience = task.batches([seed_offset], 0)
+    experience.follow(net)
+    optimizer = torch.optim.AdamW(net.parameters(), adam.lr, eps=adam.eps, weight_decay=0.0)
+    losses = []
+    for step in range(steps_by_hand):
+        states, answers = experience.take(step, None, None)  # plays 4 frames, renews the copy, draws a batch
+        actions, targets = answers[..., :1].long(), answers[..., 1]  # <- y = r + γ max Q'(s', a'), or r at the end
+        loss = torch.nn.functional.huber_loss(net(states).gather(-1, actions)[..., 0], targets)  # <- Q(s, a) towards y
+        optimizer.zero_grad()
+        loss.backward()
+        for p in net.parameters():
+            p.data *= 1 - adam.lr * weight_decay * (p.ndim > 2)  # <- decoupled decay, of matrices only
+        optimizer.step()
+        losses.append(loss.item())
+    return net, losses
+
+
+by_hand, losses = learn_by_hand(0.1)
+
+# %% [markdown]
+# ## The same through the library
+#
+# `Training` takes the same steps for many agents at once. Each has its own game, replay and chance; the same seed means the same
+# beginnings, the same first weights and the same moments to explore.
+
+# %%
+run = replace(base, seed=seed_offset, decay=Decay(0.1, coupling="decoupled"))
+training = Training([run], device)
+training.advance(steps_by_hand)
+gaps = [(p - q).abs().max().item() for p, q in zip(by_hand.parameters(), training.model.parameters(), strict=True)]
+frames = task.warmup + steps_by_hand * task.train_every
+print(f"after {frames} frames the weights differ by at most {max(gaps):.0e}; ε is {epsilon_at(task, frames):.2f}")
+
+# %% [markdown]
+# Once two agents differ by a rounding error, one of them may push left where the other pushes right, and after that they live
+# different lives. So in this chapter equality is asked for over the first steps only, and everything else is a matter of many
+# seeds.
+#
+# ## The measurement: a grid for each coupling
+#
+# As in notebook 08: two learning rates, four powers of ten of λ for each coupling, one ε for all (Dopamine's for DQN under
+# Adam). The score of a run is the mean return of its greedy policy over the tests in the second half of training, as a share of
+# the best there is: one test of a DQN says little.
+
+# %%
+seeds = range(seed_offset, seed_offset + CLAIMS["l2-drowns-in-rl"].levels[scale].seeds)
+results = chapter09.trained(chapter09.over_the_grid(base, scale, seeds), device)
+table = chapter09.scored(results)
+drawn.middle_means(table, task)
+
+# %% [markdown]
+# An *interquartile mean* is the mean of the middle half of the seeds: less wild than a mean, and it uses more of the seeds than a
+# median. The intervals come from drawing the seeds anew many times (Agarwal et al. 2021).
+
+# %%
+draw.heat_maps(table, "share of the best return")
+
+# %%
+drawn.learning_curves(results, table, task)
+
+# %% [markdown]
+# Returns rise and fall again: an agent that has learned sees only states where all is well, forgets the others, and falls. No
+# coupling is free of it. The best cell was chosen on these same seeds, which flatters all curves alike.
+
+# %%
+rows = [
+    "| coupling | cells within a tenth of the best return of all | interquartile mean return, best cell |",
+    "|---|---|---|",
+]
+found = cells(table)
+for name, share in good_shares(table, chapter09.WITHIN).items():
+    best = of(found, name).sort_values("score").iloc[-1]
+    chosen = of(table, name).query("lr == @best.lr and weight_decay == @best.weight_decay")["score"]
+    middle = interquartile([task.points(chosen).tolist()])
+    rows.append(f"| {name} | {share:.0%} | {middle.mean:.0f} (95%: {middle.low:.0f} to {middle.high:.0f}) |")
+display(Markdown("\n".join(rows)))
+
+
+# %% [markdown]
+# ### Does l2 fall off where decay takes over?
+
+
+# %%
+def check(name):
+    return CLAIMS[name].check(scale=scale, seed_offset=seed_offset, device=device)
+
+
+drowned = check("l2-drowns-in-rl")
+drowned
+
+# %%
+size = drowned.effect
+told = f"Spoiled minus best: {size:+.2f}." if size == size else "Here decay spoiled no cell."
+predictions.reveal("drown", DROWN[0 if size > 0.05 else 2 if size < -0.05 else 1], told)
+
+# %%
+draw.shares(table, "share of the best return")
+
+# %% [markdown]
+# Look at all three panels before you blame l2: too large a λ takes the step over under every coupling.
+#
+# ### Does another coupling keep a wider range?
+
+# %%
+decoupled = check("decoupled-keeps-more-room-in-rl")
+decoupled
+
+# %%
+adaptive = check("adaptive-keeps-more-room-in-rl")
+adaptive
+
+# %%
+predictions.reveal(
+    "room",
+    ROOM[0 if decoupled.effect < -0.02 else 2 if decoupled.effect > 0.02 else 1],
+    f"Decoupled minus l2: {decoupled.effect:+.0%} of the grid.",
+)
+
+# %% [markdown]
+# ## Watch them play
+#
+# Choose a coupling and a cell, then press play: first before training, then after it. All nets begin from the same state.
+
+# %%
+decayed = Results(tuple(history for history in results.histories if history.run.decay.strength > 0))
+Player(decayed, coupling="decoupled")
+
+# %% [markdown]
+# ## Sparse and shrinking gradients
+#
+# What should make reinforcement learning different is its gradients. Here they are measured: how large they are relative to the
+# beginning, and how many weights have less than a hundredth of the root mean square gradient. Beside the agent stands the
+# BatchNorm MLP on MNIST-1D under Adam (notebook 08), both without decay.
+
+# %%
+vision = replace(chapter08.seeing(scale), seed=seed_offset)
+measured = {
+    "agent": chapter09.gradients(replace(base, seed=seed_offset), 8, device=device),
+    "classifier": chapter09.gradients(vision, 8, 10, device=device),
+}
+drawn.shrinking(measured)
+
+# %%
+ends = {name: part["still"].iloc[-1] for name, part in measured.items()}
+gap = ends["agent"] - ends["classifier"]
+predictions.reveal(
+    "still",
+    STILL[0 if gap > 0.02 else 2 if gap < -0.02 else 1],
+    f"Agent {ends['agent']:.0%}, classifier {ends['classifier']:.0%}.",
+)
+
+# %% [markdown]
+# One seed each, so this is a picture and no claim. Under the Huber loss no single error pulls by more than 1, and so the gradient
+# of an agent that is wrong does not grow with how wrong it is.
+#
+# ## From a pole to pixels: MinAtar's Breakout
+#
+# Images of 10 by 10 with four channels, a small convolutional network, and each coupling at its third and fourth λ. Two seeds, and
+# few frames: this shows that the path is the same, and **no claim rests on it**.
+
+# %%
+small = chapter09.breaking(scale)
+two = range(seed_offset, seed_offset + (1 if scale == "ci" else 2))
+broken = chapter09.trained(chapter09.few(small, two), device)
+rows = ["| coupling | λ | mean return | decay's share, first half |", "|---|---|---|---|"]
+for row in cells(chapter09.scored(broken)).itertuples():
+    points = small.task.points(row.score)
+    rows.append(f"| {row.coupling} | {row.weight_decay:g} | {points:.1f} | {np.nan_to_num(row.decay_share):.2f} |")
+display(Markdown("\n".join(rows)))
+
+# %% [markdown]
+# ### All verdicts
+
+# %%
+verdicts = (drowned, decoupled, adaptive)
+forest(list(verdicts))
+
+# %% tags=["nbval-check-output"]
+for verdict in verdicts:
+    print(f"{verdict.id}: {verdict.verdict}; control {verdict.control}")
+
+# %% [markdown]
+# ## Exercises
+#
+# The checker compares you with a reference, shows the smallest case in which you differ, and names the likely slip.
+#
+# ### 1. The target
+# difficulty 2 of 5 · importance 5 of 5 · 10 minutes
+#
+# `values[frame, action]` is what the target network says of the state that came after. An episode is *terminated* when the pole has
+# fallen, and *truncated* when the clock ran out while it still stood. Return the target of each frame.
+#
+# <details><summary>A hint</summary>After which of the two would there have been more to be had?</details>
+
+
+# %% tags=["exercise"]
+def target(reward, terminated, truncated, values, gamma):
+    """Return y for each frame."""
+    ...
+
+
+# %% tags=["solution"]
+def target(reward, terminated, truncated, values, gamma):
+    return reward + gamma * values.amax(1) * ~terminated
+
+
+# %%
+exercises.check_target(target)
+
+# %% [markdown]
+# ### 2. The share of random actions
+# difficulty 1 of 5 · importance 3 of 5 · 5 minutes
+#
+# It is 1 until `warmup`, then falls evenly to `end` within `frames` frames, and stays there.
+#
+# <details><summary>A hint</summary>First work out which part of the fall is done, and keep it between 0 and 1.</details>
+
+
+# %% tags=["exercise"]
+def epsilon(frame, warmup, frames, end):
+    """Return the share at this frame."""
+    ...
+
+
+# %% tags=["solution"]
+def epsilon(frame, warmup, frames, end):
+    done = min(max((frame - warmup) / frames, 0), 1)
+    return 1 + done * (end - 1)
+
+
+# %%
+exercises.check_epsilon(epsilon)
+
+# %% [markdown]
+# ### 3. Decay's share of a step
+# difficulty 3 of 5 · importance 5 of 5 · 10 minutes
+#
+# `m` is Adam's mean of the loss gradients and `root` is √v + ε. Return the length of decay's part of the step as a share of the two
+# lengths together, for `coupling` "decoupled" or "adaptive". Then look what becomes of it as gradients shrink.
+#
+# <details><summary>A hint</summary>Write down both parts as vectors. Only one of the couplings divides λw by root.</details>
+
+
+# %% tags=["exercise"]
+def decayed_share(m, root, w, lr, weight_decay, coupling):
+    """Return the share, from 0 to 1."""
+    ...
+
+
+# %% tags=["solution"]
+def decayed_share(m, root, w, lr, weight_decay, coupling):
+    loss, pull = lr * m / root, lr * weight_decay * w
+    pull = pull / root if coupling == "adaptive" else pull
+    return pull.norm() / (pull.norm() + loss.norm())
+
+
+# %%
+exercises.check_decayed_share(decayed_share)
+
+# %% [markdown]
+# ### 4. The interquartile mean
+# difficulty 1 of 5 · importance 4 of 5 · 5 minutes
+#
+# Return the mean of the middle half of the returns, whose number is a multiple of four.
+#
+# <details><summary>A hint</summary>Sort them; a quarter goes at each end.</details>
+
+
+# %% tags=["exercise"]
+def middle_mean(returns):
+    """Return the interquartile mean."""
+    ...
+
+
+# %% tags=["solution"]
+def middle_mean(returns):
+    quarter = len(returns) // 4
+    return returns.sort().values[quarter:-quarter].mean()
+
+
+# %%
+exercises.check_middle_mean(middle_mean)
+
+# %% [markdown]
+# ## What would change our mind
+#
+# * **The controls.** Had a wrong learning rate raised decay's share too, the share would only be a sign of failing. Had the smallest λ
+#   told the couplings apart, it would not be decay that makes one easier to tune. A control that is *inconclusive* did not
+#   vanish for certain, and its claim should be read with that in mind.
+# * **CartPole is small.** Four numbers are seen and two actions are left. Its gradients are not those of an agent that waits
+#   minutes for a reward, which is where decay inside Adam should do most harm.
+# * **The ends of the grid are a choice.** With finer steps than tens, or other ends, the shares of good cells change.
+# * **The test is short.** Ten greedy episodes from fixed beginnings, at a few moments of training.
+# * **What the paper does that we do not.** It plays Atari games for millions of frames; which ones, and with which numbers, we could
+#   not read.
+#
+# ### What `scale = "paper"` has and has not run
+#
+# It asks for Atari's Breakout through ale-py, with the three-layer network of Mnih et al. and the settings that Dopamine publishes for
+# DQN under Adam: sticky actions, 84 by 84 in grey, four frames, a replay of a million. Dopamine's other configuration, with
+# *centered RMSProp*, is **left out**: this library has no RMSProp. No run went to its end: that takes a GPU, 57 GB of memory for each
+# agent's replay, and days.
+
+# %% [markdown]
+# ## Your score
+
+# %%
+predictions.score()
+
+# %% [markdown]
+# **In three sentences.** A DQN was trained under each coupling over a grid of learning rates and λ, with the same games, first weights
+# and chances to explore for all. The first verdict says whether l2 fails where its decay takes the steps over; the other two say
+# whether decoupled or adaptive decay leave more room than l2 does here. Look at the figures before you carry a verdict from a pole
+# to Atari: too large a λ spoils every coupling.
+#
+# **Back:** [08 · Decoupled decay in translation](08_decoupled_decay_in_translation.ipynb), for the same grid in language.
+#
+# ### References
+#
+# * J. Bjorck, K. Weinberger, C. Gomes. *Understanding Decoupled and Early Weight Decay.* AAAI 2021.
+# * V. Mnih et al. *Human-level control through deep reinforcement learning.* Nature 2015.
+# * K. Young, T. Tian. *MinAtar: An Atari-Inspired Testbed for Thorough and Reproducible Reinforcement Learning Experiments.* 2019.
+# * R. Agarwal et al. *Deep Reinforcement Learning at the Edge of the Statistical Precipice.* NeurIPS 2021.
+# * P. Castro et al. *Dopamine: A Research Framework for Deep Reinforcement Learning.* 2018.
+# * I. Loshchilov, F. Hutter. *Decoupled Weight Decay Regularization.* ICLR 2019.

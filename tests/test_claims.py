@@ -153,7 +153,8 @@ def test_every_claim_about_timing_moves_with_it_and_is_nothing_without(quick, mo
     assert any(found) and list(found) != list(control)
     for broken in (torch.zeros, torch.ones):
         monkeypatch.setattr(Timing, "table", lambda self, steps, table=broken: table(steps, dtype=torch.float64))
-        assert not any(CLAIMS[name].measure(SETTING))
+        # To rounding: a weight scaled to the norm it has is not quite what it was, and few examples tip over for it.
+        assert max(map(abs, CLAIMS[name].measure(SETTING))) < 0.01
 
 
 ARMS = [name for name in TIMED if name.startswith(("effective-lr-is", "small-norm-is"))]

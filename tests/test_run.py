@@ -102,7 +102,7 @@ def test_numbers_are_kept_as_floats_so_that_equal_runs_look_alike() -> None:
     [
         (
             lambda: Model("resnt"),
-            r"^model='resnt' is unknown; did you mean 'resnet'\? Allowed: mlp, resnet, transformer\.$",
+            r"^model='resnt' is unknown; did you mean 'resnet'\? Allowed: convnet, mlp, resnet, transformer\.$",
         ),
         (lambda: Model(width=0), r"^width=0 is not allowed; give a whole number of at least 1\.$"),
         (lambda: Model(width=9.5), r"^width=9.5 is not allowed"),

@@ -3,12 +3,15 @@
     python benchmarks/run.py [--device cpu] [--runs 48] [--width 100] [--steps 62] [--repeats 5] [--json FILE]
     python benchmarks/run.py --net signals --runs 4 --width 8 --threads 1     (or --net images: the residual networks)
     python benchmarks/run.py --net translation --runs 8 --width 64
+    python benchmarks/run.py --net cartpole --runs 24 --width 64 --steps 6000 --repeats 1     (or --net breakout)
 
 The plain loop is what a good engineer writes for one network: torch.nn modules, torch.optim's optimizers, data on the
 device, channels last for images, one network after another. Both sides train the same runs from the same weights on
 the same batches; their final training losses are compared before any time is believed. The two sides take turns, after
 one warm-up each, with one and with two threads; each side's better thread count is quoted. Ratios are of medians, with
 the smallest and largest.
+
+Agents that differ by a rounding error soon live different lives, so that theirs are compared over the first steps.
 """
 
 from __future__ import annotations
@@ -27,16 +30,19 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from plain_dqn import PlainDQN, plain_net
 from torch import Tensor, nn
 
 from wdlab import Decay, Model, Optimizer, Run, Schedule, Timing, Training, sweep
-from wdlab.models import MLP, MemberModel, ResNet, Transformer
+from wdlab.models import MLP, QMLP, MemberModel, QConv, ResNet, Transformer
 from wdlab.models.transformer import PAD, START, positions
 from wdlab.store import Store
-from wdlab.tasks import TASKS, TRANSLATIONS
+from wdlab.tasks import GAMES, TASKS, TRANSLATIONS
 from wdlab.train import pick_device
 
 TIMINGS = (Timing.never(), Timing.always(), Timing.first(0.1), Timing.first(0.25), Timing.first(0.5), Timing.after(0.5))
+
+FIRST_STEPS = 60  # of an agent's, in which both sides must agree
 
 
 def chosen_runs(net: str, count: int, width: int, steps: int) -> list[Run]:
@@ -48,6 +54,8 @@ def chosen_runs(net: str, count: int, width: int, steps: int) -> list[Run]:
         return [translator(width, steps, seed, coupling) for seed in range(count) for coupling in ("l2", "decoupled")][
             :count
         ]
+    if net in GAMES:
+        return [agent(net, width, steps, seed) for seed in range(count)]
     settings = [(seed, timing) for seed in range(-(-count // 6)) for timing in TIMINGS][:count]
     task, model = TASKS["fashion" if net == "images" else "mnist1d"], Model("mlp" if net == "mlp" else "resnet", width)
     return [Run(task, model, decay=Decay(0.01, t), seed=s, steps=steps, evaluations=1) for s, t in settings]
@@ -61,8 +69,18 @@ def translator(width: int, steps: int, seed: int, coupling: str) -> Run:
     return Run(task, Model("transformer", width, 2), adam, climb, decay, seed, steps, evaluations=1)
 
 
+def agent(game: str, width: int, steps: int, seed: int) -> Run:
+    """A run of DQN with the settings of the course; the plain loop tests nothing, so we test on one episode."""
+    task, decay = replace(GAMES[game], test_size=1), Decay(0.1, coupling="decoupled")
+    net = Model("mlp", width, 2, norm=False) if game == "cartpole" else Model("convnet", width, 1, norm=False)
+    adam = Optimizer("adam", 1e-3, eps=1.5e-4)
+    return Run(task, net, adam, Schedule("constant"), decay, seed, steps, evaluations=1)
+
+
 def network(model: MemberModel, member: int) -> nn.Module:
     """One member of `model` as a network of torch.nn modules."""
+    if isinstance(model, QMLP | QConv):
+        return plain_net(model, member)
     if isinstance(model, Transformer):
         return PlainTransformer(model, member)
     if isinstance(model, ResNet):
@@ -183,6 +201,9 @@ def plain(runs: list[Run], nets: list[nn.Module], inputs: Tensor, labels: Tensor
 def plain_run(run: Run, net: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     """The training loop everybody knows, with the toggle of weight decay in it."""
     optimizer = plain_optimizer(run, net)
+    if run.task.acts:
+        optimizer.param_groups[0]["weight_decay"] = run.decay.strength
+        return PlainDQN(run, net).train(optimizer)
     on, rates = run.decay.timing.table(run.steps).tolist(), run.schedule.table(run.steps).tolist()
     batches, total = run.task.batches([run.seed], len(labels)), torch.zeros((), device=inputs.device)
     for step in range(run.steps):
@@ -278,7 +299,8 @@ def measure(runs: list[Run], device: str, threads: int, repeats: int) -> dict[st
         losses = plain(runs, nets, inputs, labels)
         spent = clock(where) - began
         found, own = together(runs, device)
-        agree(losses, found)
+        if not runs[0].task.acts or runs[0].steps <= FIRST_STEPS:
+            agree(losses, found)
         if turn:  # the first turn warms up
             seconds["plain"].append(spent)
             seconds["wdlab"].append(own)
@@ -295,6 +317,8 @@ def agree(one: list[float], other: list[float]) -> None:
 def report(options: argparse.Namespace) -> dict[str, object]:
     """Measure, print, and return what was measured."""
     runs = chosen_runs(options.net, options.runs, options.width, options.steps)
+    if runs[0].task.acts:
+        measure([replace(run, steps=FIRST_STEPS) for run in runs], options.device, 1, 0)  # says whether they agree
     measured = [measure(runs, options.device, threads, options.repeats) for threads in options.threads]
     best = {side: min(measured, key=lambda m: statistics.median(m[side]))[side] for side in ("plain", "wdlab")}
     ratios = sorted(a / b for a, b in zip(best["plain"], best["wdlab"], strict=True))
@@ -325,7 +349,7 @@ def main() -> None:
     """Read the options, measure, and write the JSON if asked to."""
     parser = argparse.ArgumentParser(description="Members against a plain loop over the same runs.")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--net", choices=["mlp", "signals", "images", "translation"], default="mlp")
+    parser.add_argument("--net", choices=["mlp", "signals", "images", "translation", *GAMES], default="mlp")
     parser.add_argument("--runs", type=int, default=48)
     parser.add_argument("--width", type=int, default=100)
     parser.add_argument("--steps", type=int, default=62)

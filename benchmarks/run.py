@@ -8,7 +8,8 @@
 For each setting: seconds, how many times wdlab's sweep is faster, the share of this machine's measured rate of matrix
 products, the peak of memory. The ways (`ways.py`) take turns, after one warm-up each; ratios are of medians, with the
 smallest and largest of the turns. "plain" and "vmap" are quoted with the better number of threads. Every way begins
-with the same weights and sees the same batches; unless losses and accuracies agree, nothing is believed.
+with the same weights and sees the same batches; unless losses and accuracies agree, nothing is believed. Agents that
+differ by rounding soon live different lives, so theirs are compared over the first steps.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from machine import Spent
 from plain import Outcome
 from settings import NETS, SELECTIONS, Setting
 
+FIRST = 30  # steps of an agent's life in which all ways must agree
 LOSS, ACCURACY = 0.02, 0.03  # how far the mean outcomes of two ways may be apart, for they round in another order
 
 Taken = dict[tuple[str, int], list[Spent]]
@@ -44,13 +47,20 @@ def measure(setting: Setting, options: argparse.Namespace) -> dict[str, object]:
             outcomes[way], spent = found
             if turn:  # the first turn warms up
                 taken.setdefault((way, threads), []).append(spent)
-    agree(outcomes)
+    agree(first_steps(setting, options) if setting.runs()[0].task.acts else outcomes)
     best = {way: min((key for key in taken if key[0] == way), key=lambda key: middle(taken[key])) for way in outcomes}
     work = NETS[setting.net].operations
     gflop = work(setting.runs()) / 1e9 if work else None
     told = {way: told_of(key, taken[key], outcomes[way], gflop, rate) for way, key in best.items()}
     kept = {"net": setting.net, "width": setting.width, "members": setting.members, "steps": setting.steps}
     return {**kept, "repeats": options.repeats, "sgemm_gflops": rate, "ways": told, "ratios": ratios(told)}
+
+
+def first_steps(setting: Setting, options: argparse.Namespace) -> dict[str, list[Outcome]]:
+    """Where every way gets in the first steps."""
+    short, device = replace(setting, steps=FIRST), ways.device_called(options.device)
+    found = {way: one(way, threads, short, device) for way, threads in tried(options)}
+    return {way: done[0] for way, done in found.items() if done is not None}
 
 
 def tried(options: argparse.Namespace) -> list[tuple[str, int]]:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import plain as loop
+import plain_dqn
 import stacked as ensemble
 
 from wdlab import Decay, Model, Optimizer, Run, Schedule, Timing
-from wdlab.tasks import TASKS, TRANSLATIONS
+from wdlab.tasks import GAMES, TASKS, TRANSLATIONS
 
 TIMINGS = (Timing.never(), Timing.always(), Timing.first(0.1), Timing.first(0.25), Timing.first(0.5), Timing.after(0.5))
 SEED = 10_000  # seeds from here on are for looking around
@@ -66,15 +67,30 @@ def translation(count: int, width: int, steps: int) -> list[Run]:
     return [Run(task, Model("transformer", width, 2), adam, climb, d, s, steps, evaluations=1) for s, d in settings]
 
 
+def agents(game: str, model: Model) -> Callable[[int, int, int], list[Run]]:
+    """DQN with the settings of the course, tested on one episode."""
+
+    def runs(count: int, width: int, steps: int) -> list[Run]:
+        task, net = replace(GAMES[game], test_size=1), replace(model, width=width)
+        adam, decay = Optimizer("adam", 1e-3, eps=1.5e-4), Decay(0.1, coupling="decoupled")
+        base = Run(task, net, adam, Schedule("constant"), decay, SEED, steps, evaluations=1)
+        return [replace(base, seed=SEED + number) for number in range(count)]
+
+    return runs
+
+
 NETS: dict[str, Net] = {
     "mlp": Net(vision("mnist1d", "mlp")),
     "signals": Net(vision("mnist1d", "resnet")),
     "images": Net(vision("fashion", "resnet")),
     "translation": Net(translation),
+    "cartpole": Net(agents("cartpole", Model(depth=2, norm=False)), plain_dqn.prepare, None, None),
+    "breakout": Net(agents("breakout", Model("convnet", depth=1, norm=False)), plain_dqn.prepare, None, None),
 }
 
 GOALS = [Setting("mlp", width, 48, 62) for width in (64, 100)] + [Setting("mlp", 256, 24, 31)]
 OTHERS = [Setting("signals", 8, 8, 31), Setting("images", 8, 8, 14), Setting("translation", 64, 8, 12)]
+OTHERS += [Setting("cartpole", 64, 24, 500), Setting("breakout", 16, 4, 100)]
 GROWTH = [Setting("mlp", 100, 2**power, 31) for power in range(8)]
 GROWTH += [Setting("mlp", width, 12, 31) for width in (32, 64, 128, 256)]
 GROWTH += [Setting("mlp", 100, 12, steps) for steps in (31, 62, 124, 248)]

@@ -159,6 +159,9 @@ drawn.middle_means(table, task)
 # %%
 draw.heat_maps(table, "share of the best return")
 
+# %% [markdown]
+# (The frames of this figure mark cells within 5 points, 0.05, of the best of all; the claims below allow a tenth.)
+
 # %%
 drawn.learning_curves(results, table, task)
 
@@ -402,7 +405,8 @@ exercises.check_middle_mean(middle_mean)
 #
 # It asks for Atari's Breakout through ale-py, with the three-layer network of Mnih et al. and the settings that Dopamine publishes for
 # DQN under Adam: sticky actions, 84 by 84 in grey, four frames, a replay of a million. Dopamine's other configuration, with
-# *centered RMSProp*, is **left out**: this library has no RMSProp. No run went to its end: that takes a GPU, 57 GB of memory for each
+# *centered RMSProp*, is **left out**: this library has no RMSProp. *Run* so far: about two
+# thousand decisions and a few hundred steps of learning of one agent, with a small replay. No run went to its end: that takes a GPU, 57 GB of memory for each
 # agent's replay, and days.
 
 # %% [markdown]

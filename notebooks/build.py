@@ -45,6 +45,9 @@ FOR_TRANSLATION = ("num2words", "sacrebleu", "portalocker", "colorama")
 PLAY = ("chapter09", "chapter10")
 FOR_GAMES = ("gymnasium", "farama-notifications", "minatar")
 """The same for a notebook that plays: gymnasium with the one package of its own that it brings, and MinAtar."""
+TOGETHER = ("08", "09", "10")
+"""The last of these tunes on the runs of the others: refreshed by one command, they share a store, and its minutes are
+those it takes after them."""
 PYTHON = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {
@@ -216,10 +219,10 @@ def write(notebook: NotebookNode, path: Path) -> None:
     path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
 
 
-def refresh(root: Path, source: Path) -> None:
-    """Run the student version at demo scale, with nothing cached, and commit what a reader should see."""
+def refresh(root: Path, source: Path, store: str) -> None:
+    """Run the student version at demo scale and commit what a reader should see; runs in the cache folder `store`."""
     notebook = generate(root, source)
-    seconds = execute(notebook, root / "notebooks")
+    seconds = execute(notebook, root / "notebooks", store)
     for cell in code_cells(notebook):
         cell.outputs = [output for output in cell.outputs if worth_showing(output)]
     facts = {"executed": code_hash(notebook), "minutes": max(0.1, round(seconds / 60, 1))}
@@ -228,22 +231,21 @@ def refresh(root: Path, source: Path) -> None:
     build(root, source)  # once more from the source, now that the minutes are known
 
 
-def execute(notebook: NotebookNode, folder: Path) -> float:
+def execute(notebook: NotebookNode, folder: Path, store: str) -> float:
     """Run a notebook in `folder` and return the seconds it took; an error in a cell is raised."""
     from nbclient import NotebookClient
 
-    with tempfile.TemporaryDirectory() as cache:
-        env = os.environ | {"WDLAB_HEADLESS": "1", "WDLAB_SCALE": "demo", "WDLAB_CACHE": cache}
-        client = NotebookClient(
-            notebook,
-            timeout=None,
-            kernel_name="python3",
-            record_timing=False,
-            resources={"metadata": {"path": str(folder)}},
-        )
-        start = time.perf_counter()
-        client.execute(env=env)
-        return time.perf_counter() - start
+    env = os.environ | {"WDLAB_HEADLESS": "1", "WDLAB_SCALE": "demo", "WDLAB_CACHE": store}
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    start = time.perf_counter()
+    client.execute(env=env)
+    return time.perf_counter() - start
 
 
 def worth_showing(output: NotebookNode) -> bool:
@@ -359,10 +361,12 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     found = sources(root, chosen.only)
     if not found:
         parser.error(f"no source starts with {chosen.only}; there are {[s.stem for s in sources(root)]}")
-    if chosen.command != "check":
-        for source in found:
+    with tempfile.TemporaryDirectory() as shared:
+        for source in found if chosen.command != "check" else ():
             print(f"{source.stem}: {chosen.command}", flush=True)
-            {"build": build, "refresh": refresh}[chosen.command](root, source)
+            with tempfile.TemporaryDirectory() as empty:
+                store = shared if source.stem.startswith(TOGETHER) else empty
+                build(root, source) if chosen.command == "build" else refresh(root, source, store)
     problems = [*strays(root), *(problem for source in found for problem in check(root, source))]
     print("\n".join(problems) or "the notebooks are what their sources give")
     return 1 if problems and chosen.command != "build" else 0

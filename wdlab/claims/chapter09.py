@@ -154,8 +154,10 @@ def shifted(runs: pd.DataFrame, coupling: str, drop: str) -> pd.DataFrame:
     """
     known("drop", drop, ("none", "smallest", "largest"))
     part = of(runs, coupling)
-    ends = {"smallest": part["weight_decay"].min(), "largest": part["weight_decay"].max()}
-    return part[part["weight_decay"] != ends.get(drop, math.nan)]
+    strength = part["weight_decay"]
+    left_out = {"none": math.nan, "smallest": strength.min(), "largest": strength.max()}[drop]
+    kept: pd.DataFrame = part[strength != left_out]
+    return kept
 
 
 def room_by_window(runs: pd.DataFrame, a: str, b: str = "l2") -> pd.DataFrame:

@@ -280,6 +280,10 @@ draw.shares(table, label)
 # takes the larger part of the step under *every* coupling; "cannot drown out" cannot mean that no λ is too large for
 # decoupled decay. So the claim is about l2 alone, and its control is a failure that is not decay's fault: a learning rate that
 # is wrong, at the weakest λ.
+#
+# A positive surplus is near to built in: spoiled cells are those with the larger λ, and decay's share grows with λ, whatever made the
+# score fall. And the control reads the share where λ is small, so that it can hardly fail. What counts, then, is not that l2 has a
+# surplus but whether decoupled decay has less of one: compare the rows of the table below the verdict.
 
 # %%
 drowned = check("l2-drowns-where-it-fails")

@@ -421,7 +421,8 @@ exercises.check_other_label(other_label)
 # * **Chosen and scored on the same test examples.** The table of what a chosen cell scores with other seeds says how much of a best
 #   score was luck of the seed; the examples stay the same.
 # * **Few learning rates.** A slope over two or three of them, with λ in powers of ten, is coarse. The SGD grid has four and half
-#   powers. And returns in reinforcement learning vary so much that 5% is a fine line there; notebook 09 asks for a tenth.
+#   powers. And returns in reinforcement learning vary so much that 5% is a fine line there; notebook 09 allows 50
+#   points of 500.
 # * **What the paper does that we do not.** Its models, data and grids are larger, and we could not read its numbers on tuning.
 
 # %% [markdown]

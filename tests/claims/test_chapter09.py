@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,10 @@ from wdlab.claims.chapter09 import (
     over_the_grid,
     playing,
     room,
+    room_by_window,
     scored,
+    shifted,
+    spoiled_surplus,
 )
 from wdlab.grids import NONE
 from wdlab.stats import differences
@@ -65,9 +69,9 @@ def test_seeds_are_measured_one_by_one(claim: claims.Claim) -> None:
         assert len(both) == 2 and both[1:] == pytest.approx(alone, rel=1e-5, abs=1e-6, nan_ok=True)
 
 
-def cells_of(coupling: str, scores: list[float]) -> pd.DataFrame:
+def cells_of(coupling: str, scores: list[float], seed: int = 0) -> pd.DataFrame:
     rows = [{"weight_decay": float(k + 1), "lr": 0.1, "score": score} for k, score in enumerate(scores)]
-    return pd.DataFrame(rows).assign(coupling=coupling, seed=0, diverged_at=math.nan, decay_share=0.1)
+    return pd.DataFrame(rows).assign(coupling=coupling, seed=seed, diverged_at=math.nan, decay_share=0.1)
 
 
 def test_room_is_measured_against_the_best_of_both() -> None:
@@ -75,6 +79,45 @@ def test_room_is_measured_against_the_best_of_both() -> None:
     assert room(both, "decoupled") == pytest.approx(1 - 1 / 3)
     assert room(both, "l2", "decoupled") == -room(both, "decoupled")
     assert WITHIN == 0.1
+
+
+def test_a_surplus_comes_from_shares_that_grow_whatever_spoils_the_score() -> None:
+    grows = [0.1, 0.2, 0.6]
+    both = pd.concat(
+        [
+            cells_of("l2", [0.5, 0.2, 0.2]).assign(decay_share=grows),
+            cells_of("decoupled", [0.2, 0.5, 0.39]).assign(decay_share=grows),
+        ]
+    )
+    assert spoiled_surplus(both, "l2") == pytest.approx(0.4 - 0.1)
+    assert spoiled_surplus(both, "decoupled") == pytest.approx(0.6 - 0.2)
+    kept = cells_of("l2", [0.5, 0.41, 0.41]).assign(decay_share=grows)
+    assert math.isnan(spoiled_surplus(kept, "l2")), "a loss of 45 points spoils nothing"
+
+
+def test_the_control_of_drowning_is_decoupled_decay(monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = claims.CLAIMS["l2-drowns-in-rl"]
+    drowning = cells_of("l2", [0.5, 0.2, 0.2]).assign(decay_share=[0.1, 0.2, 0.6])
+    level = cells_of("decoupled", [0.5, 0.2, 0.2]).assign(decay_share=0.3)
+    monkeypatch.setattr(chapter09, "_table", lambda _: pd.concat([drowning, level]))
+    alone = replace(SETTING, seeds=(0,))
+    assert claim.measure(alone) == pytest.approx([0.3]) and claim.control(alone) == pytest.approx([0.0])
+
+
+def test_a_window_loses_one_end() -> None:
+    found = cells_of("l2", [0.5, 0.4, 0.1])
+    kept = {drop: shifted(found, "l2", drop)["score"].tolist() for drop in ("none", "smallest", "largest")}
+    assert kept == {"none": [0.5, 0.4, 0.1], "smallest": [0.4, 0.1], "largest": [0.5, 0.4]}
+    with pytest.raises(ValueError, match="drop"):
+        shifted(found, "l2", "middle")
+
+
+def test_room_depends_on_where_the_windows_lie() -> None:
+    """Two couplings that do the same: neither has more room, until one window is moved."""
+    one = [cells_of(name, [0.5, 0.5, 0.1], seed) for name in ("l2", "decoupled") for seed in (0, 1)]
+    found = room_by_window(pd.concat(one), "decoupled").set_index(["decoupled", "l2"])["effect"]
+    assert found["none", "none"] == found["smallest", "smallest"] == found["largest", "largest"] == 0
+    assert found["largest", "smallest"] == -found["smallest", "largest"] == pytest.approx(0.5)
 
 
 def test_gradients_are_read_along_the_run() -> None:

@@ -15,6 +15,7 @@ from wdlab.claims.chapter10 import (
     GRIDS,
     HALVES,
     MOMENTA,
+    SLOPED,
     descended,
     descending,
     doublings,
@@ -37,7 +38,13 @@ SETTING = Setting("ci", SEEDS, "cpu")
 def test_the_claims_come_last_and_each_grid_has_its_own() -> None:
     names, own = list(CLAIMS), [claim.id for claim in chapter10.CLAIMS]
     assert names[-len(own) :] == own
-    assert {f"fewer-trials-in-{name}" for name in GRIDS} | {f"l2-moves-in-{name}" for name in GRIDS} < set(own)
+    assert {f"fewer-trials-in-{name}" for name in GRIDS} | {f"l2-moves-in-{name}" for name in SLOPED} < set(own)
+
+
+@pytest.mark.parametrize("scale", ("demo", "gpu"))
+def test_a_slope_is_claimed_where_there_are_three_learning_rates(scale: str) -> None:
+    rates = {name: {run.optimizer.lr for run in GRIDS[name].runs(scale, SEEDS)} for name in GRIDS}
+    assert {name for name, some in rates.items() if len(some) >= 3} == set(SLOPED)
 
 
 @pytest.mark.parametrize("scale", SCALES)

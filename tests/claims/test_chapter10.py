@@ -19,6 +19,7 @@ from wdlab.claims.chapter10 import (
     descended,
     descending,
     doublings,
+    needed,
     over_halves,
     relabelled,
     seeds_of,
@@ -109,6 +110,7 @@ def test_doublings_count_trials_and_are_cut_at_the_largest_budget() -> None:
     # 1 - (1/4)^k reaches 0.95 at k = 3, and 1 - (3/4)^k at k = 11
     assert doublings(pd.concat([wide, narrow])) == pytest.approx(math.log2(11 / 3))
     assert doublings(pd.concat([wide, never])) == pytest.approx(math.log2(MOST / 3))
+    assert needed(pd.concat([wide, never])) == {"decoupled": 3, "l2": math.inf}
     assert doublings(pd.concat([wide, wide.assign(coupling="l2")])) == 0
 
 

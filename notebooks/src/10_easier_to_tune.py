@@ -216,9 +216,9 @@ Explorer(Budget(searches), task="translation", trials=8)
 # %% [markdown]
 # **What these seeds can decide**, before the verdicts. Deal the scores of a seed out anew among the cells of l2 and decoupled
 # decay, at random: now the two differ by nothing but luck. How wide is the interval of the claim then? The smallest effect of
-# interest is half a doubling. An interval much wider than that says *inconclusive* whatever is true, and this is what to expect
-# in reinforcement learning: 5% of the best is less than single runs vary there, so the luckiest run sets the level, and who
-# misses it is cut at 64 trials.
+# interest is half a doubling. An interval much wider than that says *inconclusive* unless one coupling needs several times as many
+# trials as the other. Expect that in reinforcement learning: 5% of the best is less than single runs vary there, so the luckiest
+# run sets the level, and who misses it is cut at 64 trials.
 
 
 # %%
@@ -305,7 +305,7 @@ for name in chapter10.SLOPED:
     table = tables[name]
     flat = table[table["seed"] == seed_offset].assign(score=1.0, diverged_at=np.nan)
     one = of(flat, "decoupled")
-    told = f"{moved(one):+.2f} | {moved(over_the_product(one)):+.2f} | {chapter10.stiffness(flat):+.2f}"
+    told = f"{moved(one):+z.2f} | {moved(over_the_product(one)):+z.2f} | {chapter10.stiffness(flat):+z.2f}"
     rows.append(f"| {name} | {told} |")
 display(Markdown("\n".join(rows)))
 
@@ -518,7 +518,7 @@ predictions.score()
 
 # %% [markdown]
 # **In three sentences.** "Easier to tune" is at least three statements: the share of a grid that is good, the number of trials
-# that a result takes, and how far the best λ moves; the verdicts above say for each task which of them held here. The expected
+# that a result takes, and how far the best λ moves; the verdicts above say for each task which of them held here, and where these seeds cannot tell. The expected
 # best of k random trials needs no draws, only sorted scores. And before a diagonal basin is blamed on a coupling, draw it over
 # lr λ: under plain SGD the runs are the same and only the label moves.
 #

@@ -18,6 +18,7 @@ from wdlab.tuning import (
     middles,
     moved,
     over_the_product,
+    rectangle,
     search,
     trials_needed,
     widths,
@@ -143,6 +144,11 @@ def test_the_best_lambda_moves_as_the_ridge_does(slope: float) -> None:
     assert moved(over_the_product(ridge(slope))) == pytest.approx(slope + 1)
 
 
+def test_where_lambda_does_not_matter_the_window_is_what_moves() -> None:
+    flat = ridge(0.0).assign(score=1.0)
+    assert moved(flat) == pytest.approx(0) and moved(over_the_product(flat)) == pytest.approx(1)
+
+
 def test_the_middle_is_of_cells_near_the_best_of_their_learning_rate() -> None:
     runs = made({(0.1, 0.01): 0.99, (0.1, 0.1): 1.0, (0.1, 1.0): 0.5, (1.0, 0.01): 0.2, (1.0, 0.1): 0.6, (1.0, 1.0): 0})
     assert middles(runs) == pytest.approx({0.1: -1.5, 1.0: -1.0})
@@ -161,6 +167,15 @@ def test_a_diagonal_is_correlated_and_a_new_label_takes_that_away() -> None:
     assert correlation(ridge(1.0), 0.2) == pytest.approx(1)
     assert correlation(over_the_product(diagonal), 1.0) > correlation(diagonal, 0.5)
     assert correlation(diagonal, 1.0) == pytest.approx(0), "all cells of a full grid: nothing is correlated"
+
+
+def test_the_rectangle_has_the_lambdas_of_every_learning_rate() -> None:
+    full = ridge(0.0)
+    assert len(rectangle(full)) == len(full)
+    shared = rectangle(over_the_product(full))
+    assert sorted(shared["weight_decay"].unique()) == pytest.approx([1e-4, 1e-3, 1e-2])
+    assert shared.groupby("weight_decay")["lr"].nunique().tolist() == [3, 3, 3]
+    assert rectangle(full.query("lr == 1 or weight_decay > 0.5")).groupby("lr").size().tolist() == [1, 1, 1]
 
 
 def test_products_that_are_equal_are_one_column() -> None:

@@ -121,8 +121,10 @@ def middles(runs: pd.DataFrame, near: float = PERCENT) -> dict[float, float]:
 def moved(runs: pd.DataFrame, near: float = PERCENT) -> float:
     """Return by how many powers of ten the best lambda of `runs` rises when lr becomes ten times as large.
 
-    The least-squares slope of `middles` over log10 lr: 0 where the basin lies along an axis, -1 where lr lambda is what
-    counts. NaN where fewer than two learning rates have a best lambda. Our statistic.
+    The least-squares slope of `middles` over log10 lr: of a basin that lies inside the grid 0 where it lies along an
+    axis, -1 where lr lambda is what counts. The grid's window pulls it to its own middle: where a basin is cut off it
+    is nearer to 0, and where lambda does not matter at all 0 over lambda and +1 over lr lambda, for there the window
+    moves with lr. NaN where fewer than two learning rates have a best lambda. Our statistic.
     """
     found = middles(runs, near)
     if len(found) < 2:
@@ -130,12 +132,21 @@ def moved(runs: pd.DataFrame, near: float = PERCENT) -> float:
     return float(np.polyfit(np.log10(list(found)), list(found.values()), 1)[0])
 
 
-def correlation(runs: pd.DataFrame, share: float = THIRD) -> float:
-    """Return the correlation of log lr and log lambda over the best `share` of the cells of `runs`, of one coupling.
+def rectangle(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return those of `runs`, of one coupling, whose lambda every lr has: over lr lambda the rows of a grid overlap."""
+    every = runs.groupby("weight_decay")["lr"].nunique() == runs["lr"].nunique()
+    return runs[runs["weight_decay"].map(every)]
 
-    -1 is a basin along a diagonal on which lr lambda^c is constant for some c > 0, and 0 one along an axis. NaN where
-    the best cells have one lr or one lambda. Our statistic for what Loshchilov and Hutter (2019) show as heat maps.
+
+def correlation(runs: pd.DataFrame, share: float = THIRD) -> float:
+    """Return the correlation of log lr and log lambda over the best `share` of the `rectangle` of `runs`.
+
+    `runs` are all of one coupling. -1 is a basin along a diagonal on which lr lambda^c is constant for some c > 0, and
+    0 one along an axis. Scores that are noise give 0 on average under either label; without the rectangle the cells
+    over lr lambda are a diagonal themselves. NaN where the best cells have one lr or one lambda. Our statistic for what
+    Loshchilov and Hutter (2019) show as heat maps.
     """
-    found = cells(runs).nlargest(math.ceil(share * len(cells(runs))), "score")
+    full = cells(rectangle(runs))
+    found = full.nlargest(math.ceil(share * len(full)), "score")
     x, y = np.log10(found["lr"]), np.log10(found["weight_decay"])
     return float(np.corrcoef(x, y)[0, 1]) if x.nunique() > 1 and y.nunique() > 1 else math.nan

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,15 +17,18 @@ from wdlab.claims.chapter10 import (
     GRIDS,
     HALVES,
     MOMENTA,
+    SLOPED,
     descended,
     descending,
     doublings,
+    needed,
     over_halves,
     relabelled,
     seeds_of,
     slant,
     stiffness,
     stiffness_of_one_label,
+    still_slanted,
     table,
 )
 from wdlab.grids import of
@@ -37,7 +42,13 @@ SETTING = Setting("ci", SEEDS, "cpu")
 def test_the_claims_come_last_and_each_grid_has_its_own() -> None:
     names, own = list(CLAIMS), [claim.id for claim in chapter10.CLAIMS]
     assert names[-len(own) :] == own
-    assert {f"fewer-trials-in-{name}" for name in GRIDS} | {f"l2-moves-in-{name}" for name in GRIDS} < set(own)
+    assert {f"fewer-trials-in-{name}" for name in GRIDS} | {f"l2-moves-in-{name}" for name in SLOPED} < set(own)
+
+
+@pytest.mark.parametrize("scale", ("demo", "gpu"))
+def test_a_slope_is_claimed_where_there_are_three_learning_rates(scale: str) -> None:
+    rates = {name: {run.optimizer.lr for run in GRIDS[name].runs(scale, SEEDS)} for name in GRIDS}
+    assert {name for name, some in rates.items() if len(some) >= 3} == set(SLOPED)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -102,6 +113,7 @@ def test_doublings_count_trials_and_are_cut_at_the_largest_budget() -> None:
     # 1 - (1/4)^k reaches 0.95 at k = 3, and 1 - (3/4)^k at k = 11
     assert doublings(pd.concat([wide, narrow])) == pytest.approx(math.log2(11 / 3))
     assert doublings(pd.concat([wide, never])) == pytest.approx(math.log2(MOST / 3))
+    assert needed(pd.concat([wide, never])) == {"decoupled": 3, "l2": math.inf}
     assert doublings(pd.concat([wide, wide.assign(coupling="l2")])) == 0
 
 
@@ -113,8 +125,50 @@ def test_stiffness_compares_two_labels_and_its_control_one() -> None:
     assert stiffness(both) == pytest.approx(0) and stiffness_of_one_label(both) == pytest.approx(1)
 
 
+def test_the_stiffness_of_a_flat_grid_is_not_zero() -> None:
+    flat = ridge(0.0).assign(score=1.0)
+    both = pd.concat([flat, flat.assign(coupling="decoupled")])
+    assert stiffness(both) == pytest.approx(-1) and stiffness_of_one_label(both) == pytest.approx(0)
+
+
 def test_the_slant_is_minus_the_correlation() -> None:
     assert slant(ridge(-1.0)) == -correlation(ridge(-1.0)) > 0.4
+
+
+def halves(score: Callable[[float, float], float]) -> pd.DataFrame:
+    """The cells of the SGD grid, their scores by log10 lr and log10 lambda."""
+    return made(
+        {(lr, strength): score(math.log10(lr), math.log10(strength)) for lr in HALVES[:4] for strength in HALVES}
+    )
+
+
+def test_noise_has_no_slant_under_either_label_but_its_size_is_not_zero() -> None:
+    draw = np.random.default_rng(0)
+    grids = [halves(lambda *_: draw.random()) for _ in range(100)]
+    for found in ([slant(one) for one in grids], [slant(over_the_product(one)) for one in grids]):
+        assert abs(np.mean(found)) < 4 * np.std(found) / len(found) ** 0.5 < 0.2
+    assert 0.2 < np.mean([still_slanted(one) for one in grids]) < 0.4
+
+
+LEANS = [(-1, (0.65, 1), (0, 0.3)), (1, (-1, -0.65), (0.65, 1)), (0, (-0.2, 0.2), (0.5, 1)), (-2, (0.7, 1), (0.5, 1))]
+
+
+@pytest.mark.parametrize(("slope", "over_lambda", "over_product"), LEANS)
+def test_the_control_is_gone_only_where_the_product_is_what_counts(
+    slope: float, over_lambda: tuple[float, float], over_product: tuple[float, float]
+) -> None:
+    draw = np.random.default_rng(0)  # a little noise, so that cells which tie are taken by chance
+    basins = [
+        halves(lambda lr, strength: 0.01 * draw.normal() - abs(strength + 1.25 - slope * (lr + 0.75)))
+        for _ in range(15)
+    ]
+    assert over_lambda[0] <= np.mean([slant(one) for one in basins]) <= over_lambda[1]
+    assert over_product[0] <= np.mean([still_slanted(one) for one in basins]) <= over_product[1]
+
+
+def test_beyond_plain_sgd_the_claim_is_ours() -> None:
+    plain, heavy = (CLAIMS[f"{name}-basin-is-diagonal"].source for name in ("sgd", "momentum"))
+    assert plain.startswith("after Loshchilov") and heavy.startswith("ours")
 
 
 def test_the_claims_read_the_couplings_they_name() -> None:

@@ -23,17 +23,18 @@ MARKS = (1, 2, 4, 8, 16, 32, 64)
 CROWDED = 7  # columns of a map above which every other one is named
 
 
-def budgets(searches: Mapping[str, pd.DataFrame], trials: int | None = None, column: str = "best") -> Drawn:
+def budgets(searches: Mapping[str, pd.DataFrame], trials: int | None = None) -> Drawn:
     """Draw the expected best score against the number of random trials, a panel a task, a line a coupling.
 
-    `searches` holds tables of `wdlab.tuning.search` by the name of the task; `column` is "best", or "again" for what
-    the chosen cell scores with other seeds. Bands are 95% intervals over seeds. The dashed line is the mean of the
-    seeds' levels, what comes within 5% of the best of all; `trials` is marked where it is given.
+    `searches` holds tables of `wdlab.tuning.search` by the name of the task. Bands are 95% intervals over seeds of
+    `best`, which flatters: it was chosen for being high. (`again` would have none, for what two seeds say of it rests
+    on nearly the same other seeds.) The dashed line is the mean of the seeds' levels, what comes within 5% of the best
+    of all; `trials` is marked where it is given.
     """
     figure, axes = panels(len(searches), width={1: 7.2, 2: 5.0}.get(len(searches), 4.0), height=3.5)
     rows = []
     for panel, (task, searched) in zip(axes, searches.items(), strict=True):
-        rows += _budget(panel, task, searched, column)
+        rows += _budget(panel, task, searched)
         panel.axhline(searched["level"].mean(), color=FAINT, linestyle="--", linewidth=1.5)
         if trials is not None:
             panel.axvline(trials, color=INK, linewidth=1.2)
@@ -52,12 +53,12 @@ def budgets(searches: Mapping[str, pd.DataFrame], trials: int | None = None, col
     return Drawn(figure, f"{title}, after {many}: {told}. Within 5% of the best of all: {levels}.", data)
 
 
-def _budget(axes: Axes, task: str, searched: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+def _budget(axes: Axes, task: str, searched: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     couplings = list(dict.fromkeys(searched["coupling"]))
     for coupling, look in zip(couplings, looks(couplings), strict=True):
         part = searched[searched["coupling"] == coupling]
-        found = {int(str(k)): _interval(each.tolist()) for k, each in part.groupby("trials")[column]}
+        found = {int(str(k)): _interval(each.tolist()) for k, each in part.groupby("trials")["best"]}
         x, mean = list(found), [one.mean for one in found.values()]
         low, high = ([getattr(one, end) for one in found.values()] for end in ("low", "high"))
         axes.plot(x, mean, label=coupling, linewidth=2, markersize=6, markevery=[x.index(m) for m in MARKS if m in x],
@@ -116,7 +117,8 @@ def two_labels(tables: Mapping[str, pd.DataFrame]) -> Drawn:
     """Draw the same cells twice, over learning rate and lambda and over learning rate and lr lambda, a row a table.
 
     Colours are mean scores over seeds, one scale a row; a dot marks the best cell of each learning rate, and the title
-    says the correlation of log lr with the log of the other axis over the best third of the cells. White: not run.
+    says the `correlation` of log lr with the log of the other axis: over the best third of the columns that every
+    learning rate has. White: not run.
     """
     figure = Figure(figsize=(9.6, 0.5 + 2.7 * len(tables)), layout="constrained", facecolor=BACKGROUND)
     rows = []

@@ -518,9 +518,9 @@ predictions.score()
 
 # %% [markdown]
 # **In three sentences.** "Easier to tune" is at least three statements: the share of a grid that is good, the number of trials
-# that a result takes, and how far the best λ moves; the verdicts above say for each task which of them held here, and where these seeds cannot tell. The expected
-# best of k random trials needs no draws, only sorted scores. And before a diagonal basin is blamed on a coupling, draw it over
-# lr λ: under plain SGD the runs are the same and only the label moves.
+# that a result takes, and how far the best λ moves; the verdicts above say for each task which of them held here, and where
+# these seeds cannot tell. The expected best of k random trials needs no draws, only sorted scores. And before a diagonal basin is
+# blamed on a coupling, draw it over lr λ: under plain SGD the runs are the same and only the label moves.
 #
 # **Next:** tune something of your own, and count the trials. **Back:**
 # [08 · Decoupled decay in translation](08_decoupled_decay_in_translation.ipynb) for the grids,

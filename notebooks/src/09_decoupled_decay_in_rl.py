@@ -298,8 +298,10 @@ predictions.reveal(
 )
 
 # %% [markdown]
-# One seed each, so this is a picture and no claim; the two also differ in batch size and in BatchNorm. Under the Huber loss no single error pulls by more than 1, and so the gradient
-# of an agent that is wrong does not grow with how wrong it is.
+# One seed each, so this is a picture and no claim; the two also differ in batch size and in BatchNorm. Under the Huber loss no
+# error pulls a *value* by more than 1; what that does to a weight grows with the activations that it multiplies. So read both
+# panels before you repeat that an agent's gradients are sparse *and* shrink: the left is about size, the right about weights that
+# rarely hear anything, and one need not come with the other.
 #
 # ## From a pole to pixels: MinAtar's Breakout
 #

@@ -29,7 +29,7 @@ class Player(Explorer):
     """
 
     def __init__(
-        self, results: Results, metric: str = "test_accuracy", curve: str = "test_loss", **setting: Any
+        self, results: Results, metric: str = "test_accuracy", curve: str = "test_error", **setting: Any
     ) -> None:
         missing = sum(history.network is None for history in results.histories)
         if missing:

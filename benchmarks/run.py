@@ -1,6 +1,6 @@
 """How fast many small networks train: wdlab beside three other ways, on the same runs, in this one run.
 
-    python benchmarks/run.py [--device cpu] [--json FILE]                  what the README quotes, about ten minutes
+    python benchmarks/run.py [--device cpu] [--json FILE]                  everything; takes a while
     python benchmarks/run.py --select goals                                     or growth: a part of it
     python benchmarks/run.py --net mlp --width 64 100 --members 1 2 4 8         any other setting
     python benchmarks/run.py --net images --members 4 --width 8 --ways plain sweep --threads 1

@@ -171,8 +171,8 @@ draw.heat_maps(table, "share of the best return")
 drawn.learning_curves(results, table, task)
 
 # %% [markdown]
-# Returns rise and fall again: an agent that has learned sees only states where all is well, forgets the others, and falls. No
-# coupling is free of it. The best cell is that of the largest mean over these same seeds, which flatters its curve; and the more cells
+# Where a curve falls again after it rose, one explanation often given is that an agent that has learned sees only states where all
+# is well and forgets the others; nothing here tests it. The best cell is that of the largest mean over these same seeds, which flatters its curve; and the more cells
 # there are to choose from, the more. Each coupling has the best of several λ at each learning rate, no decay the best of the learning
 # rates alone: so the couplings' curves are flattered more, and a small lead over no decay means nothing.
 #

@@ -327,3 +327,10 @@ def test_breakout_is_learned_from_images() -> None:
     torch.testing.assert_close(alone.weights[0], together.weights[0], rtol=1e-4, atol=1e-6)
     assert np.isfinite(together.histories()[0].curves["train_loss"][-1])
     assert isinstance(together.batches, Experience) and together.inputs[0].item() == rl.FIRST_TEST
+
+
+@pytest.mark.parametrize("task", list(GAMES.values()), ids=list(GAMES))
+def test_what_is_remembered_is_what_the_replay_holds(task: DQN) -> None:
+    replay = replace(task, replay=1000).batches([10_000, 10_001], 0).replay
+    held = sum(kept.nbytes for kept in vars(replay).values() if isinstance(kept, torch.Tensor))
+    assert held == 2 * replace(task, replay=1000).remembered

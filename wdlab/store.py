@@ -21,7 +21,7 @@ from wdlab.train import CURVES, History
 
 logger = logging.getLogger(__name__)
 
-NUMERICS = ("decay", "models", "data", "tasks", "measures", "run.py", "matching.py", "train.py")
+NUMERICS = ("decay", "models", "data", "tasks", "measures", "run.py", "matching.py", "branches.py", "train.py")
 NETWORK = "network/"
 """What the name of a network's tensor begins with in a file, where it stands beside the curves."""
 
@@ -37,6 +37,12 @@ def source_digest() -> str:
             digest.update(path.relative_to(package).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _version(package: str) -> str:
+    """Asked once: reading what is installed took a third of a sweep of short runs."""
+    return version(package)
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -73,7 +79,7 @@ class Store:
 
     def path(self, run: Run) -> Path:
         """Return where `run` is, or would be, kept."""
-        made_by = {name: version(name) for name in ("torch", "mnist1d", *run.task.packages)}
+        made_by = {name: _version(name) for name in ("torch", "mnist1d", *run.task.packages)}
         told = {"run": describe(run), "device": self.device, "source": source_digest(), **made_by}
         key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"

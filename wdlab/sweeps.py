@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from joblib.parallel import get_active_backend
 
+from wdlab.branches import stretches
 from wdlab.checks import whole
 from wdlab.memory import available, needed
 from wdlab.progress import progress
@@ -27,7 +28,7 @@ from wdlab.train import History, Training, group_key, pick_device
 
 logger = logging.getLogger(__name__)
 
-MEMBERS = {"mlp": 12, "resnet": 4, "transformer": 4, "convnet": 4}
+MEMBERS = {"mlp": 24, "resnet": 6, "transformer": 4, "convnet": 4}
 """Members that train together on a CPU: enough to fill matrix products and vectors, few enough to stay in cache."""
 GPU_MEMBERS = {
     "mlp": 64,
@@ -232,17 +233,27 @@ def _that_fit(run: Run, most: int, room: float, device: torch.device) -> int:
 def train_batch(runs: Sequence[Run], device: str, counter: Path | None = None, networks: bool = False) -> list[History]:
     """Train one batch of members to the end and return their histories, with `networks` the trained nets in them.
 
-    With `counter`, one byte a member and evaluation is appended to that file: its size is the work done.
+    What several have in common trains once (see `wdlab.branches`). With `counter`, one byte a member and evaluation is
+    appended to that file: its size is the work done.
     """
-    training = Training(runs, device)
-    stride = math.ceil(training.steps / runs[0].evaluations)
-    while not training.done:
+    first, *others = stretches(runs)
+    training = Training(first.runs, device)
+    _to(first.stop, training, len(runs), counter)
+    for stretch in others:
+        training = training.branch(stretch.runs, stretch.of)
+        _to(stretch.stop, training, len(runs), counter)
+    return training.histories(networks)
+
+
+def _to(stop: int, training: Training, members: int, counter: Path | None) -> None:
+    """Advance `training`, which is that of so many `members`, to step `stop`."""
+    stride = math.ceil(training.steps / training.runs[0].evaluations)
+    while training.step < stop:
         before = len(training.rows)
-        training.advance(stride)
+        training.advance(min(stride, stop - training.step))
         if counter is not None and counter.parent.exists():
             with counter.open("ab") as file:
-                file.write(b"." * (len(runs) * (len(training.rows) - before)))
-    return training.histories(networks)
+                file.write(b"." * (members * (len(training.rows) - before)))
 
 
 class _Watched:

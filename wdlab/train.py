@@ -429,6 +429,26 @@ class Training:
         other.runs, other.rows = list(self.runs), list(self.rows)
         return other
 
+    def branch(self, runs: Sequence[Run], of: Sequence[int]) -> Training:
+        """Return the training of `runs`, of which run k goes on from where member `of[k]` stands.
+
+        Each must have asked until now, and for this step, for what that member did, be of its seed and copy from
+        nobody (see `wdlab.branches`).
+        """
+        other, index = self.fork(), torch.tensor(of, device=self.device)
+        other.runs, other._members = list(runs), list(runs)
+        other.model = self.task.build(self.spec, len(runs)).to(self.device, self.dtype)
+        other.model.load_state_dict({name: tensor[index] for name, tensor in self.model.state_dict().items()})
+        other._flatten()
+        other._set_tables()
+        for name in ("_seed_of_member", "diverged_at", "_loss_sum", "_turned"):
+            setattr(other, name, getattr(self, name)[index])
+        other._parted = Parts(*(part[index] for part in self._parted))
+        other._buffers = [buffer[index] for buffer in self._buffers]
+        other._of_loss = None if self._of_loss is None else self._of_loss[index]
+        other.rows = [(step, values[:, index]) for step, values in self.rows]
+        return other
+
     def turn(
         self,
         member: int,

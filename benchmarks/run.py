@@ -1,15 +1,19 @@
 """How fast many small networks train: wdlab beside three other ways, on the same runs, in this one run.
 
-    python benchmarks/run.py [--device cpu] [--json FILE]                  everything; takes a while
-    python benchmarks/run.py --select goals                                     or growth: a part of it
+    python benchmarks/run.py [--device cpu] [--json FILE]                  goals, growth and memory
+    python benchmarks/run.py --select goals                                     or growth, members, memory: a part of it
     python benchmarks/run.py --net mlp --width 64 100 --members 1 2 4 8         any other setting
     python benchmarks/run.py --net images --members 4 --width 8 --ways plain sweep --threads 1
 
 For each setting: seconds, how many times wdlab's sweep is faster, the share of this machine's measured rate of matrix
-products, the peak of memory. The ways (`ways.py`) take turns, after one warm-up each; ratios are of medians, with the
-smallest and largest of the turns. "plain" and "vmap" are quoted with the better number of threads. Every way begins
-with the same weights and sees the same batches; unless losses and accuracies agree, nothing is believed. Agents that
-differ by rounding soon live different lives, so theirs are compared over the first steps.
+products, the peak of memory; then each goal of `goals.py`, MET or MISSED. The ways (`ways.py`) take turns, after one
+warm-up each; ratios are of medians, with the smallest and largest of the turns. "plain" and "vmap" are quoted with the
+better number of threads; one that is far behind at the warm-up is not tried again. Every way begins with the same
+weights and sees the same batches; unless losses and accuracies agree, nothing is believed. Agents that differ by
+rounding soon live different lives, so theirs are compared over the first steps.
+
+The share counts the products of every run, as if none had a past in common with another; only runs that are "apart" do
+all of them.
 """
 
 from __future__ import annotations
@@ -17,36 +21,41 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import goals
 import machine
+import peaks
 import torch
 import ways
 from machine import Spent
 from plain import Outcome
-from settings import NETS, SELECTIONS, Setting
+from settings import GROWTH, MEMBERS, NETS, Setting
 
+SELECTIONS = {"goals": goals.SETTINGS, "growth": GROWTH, "members": MEMBERS, "memory": []}
 FIRST = 30  # steps of an agent's life in which all ways must agree
 LOSS, ACCURACY = 0.02, 0.03  # how far the mean outcomes of two ways may be apart, for they round in another order
 
-Taken = dict[tuple[str, int], list[Spent]]
+FAR = 1.5  # times slower at the warm-up, and a number of threads is given up
+
+Key = tuple[str, int]
+Taken = dict[Key, list[Spent]]
 
 
 def measure(setting: Setting, options: argparse.Namespace) -> dict[str, object]:
     """All ways by turns; what each took, and the ratios."""
-    device, taken = ways.device_called(options.device), {}
+    device, taken = ways.device_called(options.device), Taken()
     rate, outcomes = machine.sgemm(device), {}
-    for turn in range(options.repeats + 1):
-        for way, threads in tried(options):
-            found = one(way, threads, setting, device)
-            if found is None:
-                continue
-            outcomes[way], spent = found
-            if turn:  # the first turn warms up
-                taken.setdefault((way, threads), []).append(spent)
+    warm = {key: spent for key in tried(options) if (spent := turn(key, setting, device, outcomes)) is not None}
+    for _ in range(options.repeats):
+        for key in worth_trying(warm):
+            spent = turn(key, setting, device, outcomes)
+            assert spent is not None
+            taken.setdefault(key, []).append(spent)
     agree(first_steps(setting, options) if setting.runs()[0].task.acts else outcomes)
     best = {way: min((key for key in taken if key[0] == way), key=lambda key: middle(taken[key])) for way in outcomes}
     work = NETS[setting.net].operations
@@ -56,6 +65,21 @@ def measure(setting: Setting, options: argparse.Namespace) -> dict[str, object]:
     return {**kept, "repeats": options.repeats, "sgemm_gflops": rate, "ways": told, "ratios": ratios(told)}
 
 
+def turn(key: Key, setting: Setting, device: torch.device, outcomes: dict[str, list[Outcome]]) -> Spent | None:
+    """One turn of one way, whose outcome is kept."""
+    found = one(*key, setting, device)
+    if found is None:
+        return None
+    outcomes[key[0]], spent = found
+    return spent
+
+
+def worth_trying(warm: dict[Key, Spent]) -> list[Key]:
+    """All but numbers of threads with which a way was far slower than with another."""
+    best = {way: min(spent.seconds for (other, _), spent in warm.items() if other == way) for way, _ in warm}
+    return [(way, threads) for (way, threads), spent in warm.items() if spent.seconds <= FAR * best[way]]
+
+
 def first_steps(setting: Setting, options: argparse.Namespace) -> dict[str, list[Outcome]]:
     """Where every way gets in the first steps."""
     short, device = replace(setting, steps=FIRST), ways.device_called(options.device)
@@ -63,7 +87,7 @@ def first_steps(setting: Setting, options: argparse.Namespace) -> dict[str, list
     return {way: done[0] for way, done in found.items() if done is not None}
 
 
-def tried(options: argparse.Namespace) -> list[tuple[str, int]]:
+def tried(options: argparse.Namespace) -> list[Key]:
     """Every way with every number of threads that it is tried with."""
     threads = [(way, options.threads if way in ways.THREADED else [machine.cores()]) for way in options.ways]
     return [(way, count) for way, counts in threads for count in counts]
@@ -99,7 +123,7 @@ def middle(spent: Sequence[Spent]) -> float:
 
 
 def told_of(
-    key: tuple[str, int], spent: Sequence[Spent], found: Sequence[Outcome], gflop: float | None, rate: float
+    key: Key, spent: Sequence[Spent], found: Sequence[Outcome], gflop: float | None, rate: float
 ) -> dict[str, object]:
     """What is kept of one way."""
     peaks = [one.peak_mb for one in spent if one.peak_mb is not None]
@@ -155,7 +179,7 @@ def overheads(device: str) -> dict[str, object]:
 def chosen(options: argparse.Namespace) -> list[Setting]:
     """The settings asked for by their parts, or else a selection."""
     if not options.net:
-        return SELECTIONS[options.select]
+        return [setting for name in options.select for setting in SELECTIONS[name]]
     asked = product(options.net, options.width, options.members, options.steps)
     return [Setting(*parts) for parts in asked]
 
@@ -164,12 +188,12 @@ def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description="wdlab beside a plain loop, vmap and processes, on the same runs.")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--select", choices=SELECTIONS, default="all")
+    parser.add_argument("--select", nargs="+", choices=SELECTIONS, default=["goals", "growth", "memory"])
     parser.add_argument("--net", nargs="+", choices=NETS, help="instead of a selection")
     parser.add_argument("--width", type=int, nargs="+", default=[100])
     parser.add_argument("--members", "--runs", type=int, nargs="+", default=[48])
     parser.add_argument("--steps", type=int, nargs="+", default=[62])
-    parser.add_argument("--ways", nargs="+", choices=ways.WAYS, default=list(ways.WAYS))
+    parser.add_argument("--ways", nargs="+", choices=ways.WAYS, default=list(ways.USUAL))
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, machine.cores()}))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
@@ -179,11 +203,18 @@ def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measure, print, and write the JSON if asked to."""
     options, found = parsed(), []
+    began, parts = time.perf_counter(), () if options.net else options.select
     for setting in chosen(options):
         found.append(measure(setting, options))
         show(found[-1])
     told = {"machine": machine.described(ways.device_called(options.device)), "settings": found}
-    told["overheads"] = overheads(options.device) if not options.net else None
+    told["overheads"] = overheads(options.device) if "goals" in parts else None
+    told["memory"] = peaks.measure() if "memory" in parts else []
+    peaks.show(told["memory"])
+    told["goals"] = goals.verdicts(found, told["overheads"])
+    goals.show(told["goals"])
+    told["minutes"] = (time.perf_counter() - began) / 60
+    print(f"{told['minutes']:.1f} minutes")
     if options.json:
         options.json.write_text(json.dumps(told, indent=2) + "\n")
 

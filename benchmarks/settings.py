@@ -47,13 +47,20 @@ class Setting:
         return f"{self.net}, width {self.width}, {self.members} members, {self.steps} steps"
 
 
-def vision(task: str, model: str) -> Callable[[int, int, int], list[Run]]:
-    """Six timings, as many seeds as it takes, tested once at the end."""
+def vision(task: str, model: str, apart: bool = False) -> Callable[[int, int, int], list[Run]]:
+    """Six timings, as many seeds as it takes, tested once at the end; `apart`, six lambdas that always act.
+
+    Timings are the course's usual comparison: the runs of a seed have a past in common, which a sweep trains once.
+    Runs `apart` differ from the first step on.
+    """
+    decays = [Decay(0.01, timing) for timing in TIMINGS]
+    if apart:
+        decays = [Decay(0.01 / 2**power) for power in range(len(TIMINGS))]
 
     def runs(count: int, width: int, steps: int) -> list[Run]:
-        settings = [(SEED + seed, timing) for seed in range(-(-count // len(TIMINGS))) for timing in TIMINGS][:count]
+        settings = [(SEED + number // len(decays), decays[number % len(decays)]) for number in range(count)]
         net = Model(model, width)
-        return [Run(TASKS[task], net, decay=Decay(0.01, t), seed=s, steps=steps, evaluations=1) for s, t in settings]
+        return [Run(TASKS[task], net, decay=decay, seed=s, steps=steps, evaluations=1) for s, decay in settings]
 
     return runs
 
@@ -81,6 +88,7 @@ def agents(game: str, model: Model) -> Callable[[int, int, int], list[Run]]:
 
 NETS: dict[str, Net] = {
     "mlp": Net(vision("mnist1d", "mlp")),
+    "apart": Net(vision("mnist1d", "mlp", apart=True)),
     "signals": Net(vision("mnist1d", "resnet")),
     "images": Net(vision("fashion", "resnet")),
     "translation": Net(translation),
@@ -88,10 +96,8 @@ NETS: dict[str, Net] = {
     "breakout": Net(agents("breakout", Model("convnet", depth=1, norm=False)), plain_dqn.prepare, None, None),
 }
 
-GOALS = [Setting("mlp", width, 48, 62) for width in (64, 100)] + [Setting("mlp", 256, 24, 31)]
-OTHERS = [Setting("signals", 8, 8, 31), Setting("images", 8, 8, 14), Setting("translation", 64, 8, 12)]
-OTHERS += [Setting("cartpole", 64, 24, 500), Setting("breakout", 16, 4, 100)]
-GROWTH = [Setting("mlp", 100, 2**power, 31) for power in range(8)]
-GROWTH += [Setting("mlp", width, 12, 31) for width in (32, 64, 128, 256)]
-GROWTH += [Setting("mlp", 100, 12, steps) for steps in (31, 62, 124, 248)]
-SELECTIONS = {"goals": [*GOALS, *OTHERS], "growth": GROWTH, "all": [*GOALS, *OTHERS, *GROWTH]}
+GROWTH = [Setting("apart", 100, 2**power, 62) for power in range(8)]
+GROWTH += [Setting("apart", width, 12, 62) for width in (32, 64, 128, 256)]
+GROWTH += [Setting("apart", 100, 12, steps) for steps in (31, 62, 124, 248)]
+SIZES = {"mlp": (100, 62), "signals": (8, 16), "images": (8, 7), "translation": (64, 6), "cartpole": (64, 60)}
+MEMBERS = [Setting(net, width, 2**k, steps) for net, (width, steps) in SIZES.items() for k in range(8)]

@@ -1,8 +1,9 @@
 """How cost grows with members, width and steps: the README's picture and table, from the benchmark's JSON.
 
-    python benchmarks/figure.py benchmarks/cost.json [--readme README.md]
+    python benchmarks/figure.py goals.json growth.json [--picture benchmarks/cost.png] [--readme README.md]
 
-Writes cost.png beside the JSON and prints what the README says of it; with --readme puts it between the marks there.
+Writes the picture and prints what the README says of it; with --readme puts it between the marks there. Several files
+are read as parts of one.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ NAMES = {
     "processes": "plain loop, a process a core",
     "sweep": "wdlab",
 }
+APART = (
+    "Runs of `mlp`, `signals` and `images` differ in when decay acts, six timings a seed, and a sweep trains once what "
+    "they have in common; runs of `apart`, the same MLP, differ from the first step on, here and in the picture."
+)
 LOOK = {"plain": "o-", "vmap": "s--", "processes": "^:", "sweep": "D-"}
 PANELS = (("members", "members"), ("width", "width, 12 members"), ("steps", "steps, 12 members"))
-USUAL = {"width": 100, "members": 12, "steps": 31}
+USUAL = {"net": "apart", "width": 100, "members": 12, "steps": 62}
 
 
 def panel(settings: list[dict], by: str) -> list[dict]:
     """The settings in which, but for `by`, all is as usual, in the order of `by`."""
     others = [name for name in USUAL if name != by]
-    found = [s for s in settings if s["net"] == "mlp" and all(s[name] == USUAL[name] for name in others)]
-    if by == "members":
-        found = [s for s in settings if s["net"] == "mlp" and (s["width"], s["steps"]) == (100, 31)]
-    return sorted({s[by]: s for s in found}.values(), key=lambda s: s[by])
+    return sorted((s for s in settings if all(s[name] == USUAL[name] for name in others)), key=lambda s: s[by])
 
 
 def draw(settings: list[dict]) -> Figure:
@@ -70,18 +72,27 @@ def in_words(settings: list[dict]) -> str:
     return "Cost of training MLPs " + "; ".join(told) + "."
 
 
-def table(told: dict) -> list[str]:
-    """One line a setting: how many times faster wdlab's sweep is."""
-    rows = ["| net | width | runs | plain loop / wdlab | vmap / wdlab | two processes / wdlab | of sgemm | peak |"]
-    rows[0] = rows[0].replace("two processes", "plain in processes")
+def table(settings: list[dict]) -> list[str]:
+    """One line a setting that is no part of the picture: how many times faster wdlab's sweep is."""
+    drawn = [s for by, _ in PANELS for s in panel(settings, by)]
+    rows = ["| net | width | runs | plain loop / wdlab | vmap / wdlab | plain in processes / wdlab | of sgemm | peak |"]
     rows += ["|---|---|---|---|---|---|---|---|"]
-    for s in told["settings"]:
-        if not (s["net"] == "mlp" and s["steps"] == USUAL["steps"] and s["width"] <= 128):
+    for s in settings:
+        if s not in drawn:
             cells = [ratio(s, way) for way in ("plain", "vmap", "processes")]
             own = s["ways"]["sweep"]
             share = f"{own['sgemm_share']:.0%}" if own["sgemm_share"] else ""
             peak = f"{own['peak_mb']:.0f} MB" if own["peak_mb"] else ""
             rows.append(f"| {' | '.join([s['net'], str(s['width']), str(s['members']), *cells, share, peak])} |")
+    return rows
+
+
+def verdicts(goals: list[dict]) -> list[str]:
+    """One line a goal."""
+    rows = ["| goal | | measured | |", "|---|---|---|---|"] if goals else []
+    for told in goals:
+        met = "met" if told["met"] else "MISSED"
+        rows.append(f"| {told['what']} | {told['goal']} | {told['measured']:.3g} | {met} |")
     return rows
 
 
@@ -95,17 +106,27 @@ def block(told: dict, picture: Path) -> str:
     machine, settings = told["machine"], told["settings"]
     where = f"{machine['name']}, {machine['cores']} cores, torch {machine['torch']}, Python {machine['python']}"
     turns = f"medians of {settings[0]['repeats']} turns (smallest to largest)"
-    says = f"Measured on {where}, device {machine['device']}; {turns}."
-    return "\n".join([BEGIN, says, "", *table(told), "", f"![{in_words(settings)}]({picture.as_posix()})", END])
+    says = [f"Measured on {where}, device {machine['device']}; {turns}.", APART]
+    image = [f"![{in_words(settings)}]({picture.as_posix()})"] if any(panel(settings, by) for by, _ in PANELS) else []
+    parts = [says, table(settings), verdicts(told["goals"]), image]
+    return "\n".join([BEGIN, "\n\n".join("\n".join(part) for part in parts if part), END])
+
+
+def joined(files: list[Path]) -> dict:
+    """The parts of a benchmark that ran one after another, as one."""
+    parts = [json.loads(file.read_text()) for file in files]
+    lists = {name: [one for part in parts for one in part[name]] for name in ("settings", "goals", "memory")}
+    return parts[0] | lists
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draw the benchmark's figure and write what the README says of it.")
-    parser.add_argument("json", type=Path)
+    parser.add_argument("json", type=Path, nargs="+")
+    parser.add_argument("--picture", type=Path, default=Path(__file__).with_name("cost.png"))
     parser.add_argument("--readme", type=Path)
     options = parser.parse_args()
-    told, picture = json.loads(options.json.read_text()), options.json.with_name("cost.png")
-    draw(told["settings"]).savefig(picture, dpi=100)
+    told, picture = joined(options.json), options.picture
+    draw(told["settings"]).savefig(picture, dpi=80)
     text = block(told, Path("benchmarks") / picture.name)
     print(text)
     if options.readme:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from settings import Setting
 
-TIMED, APART = Setting("mlp", 100, 48, 124), Setting("apart", 100, 48, 124)
+TIMED, APART = Setting("mlp", 100, 48, 62), Setting("apart", 100, 48, 62)
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ GOALS = [
     Goal(APART, "plain", 5),
     Goal(APART, "vmap", 1.5),
     Goal(APART, "processes", 1),
-    Goal(Setting("mlp", 64, 48, 124), "plain", 6),
+    Goal(Setting("mlp", 64, 48, 62), "plain", 6),
     Goal(Setting("mlp", 256, 24, 31), "plain", 2),
     Goal(Setting("apart", 256, 24, 31), "sgemm", 0.6),
     Goal(Setting("signals", 8, 12, 31), "plain", 1.7),
-    Goal(Setting("images", 8, 12, 14), "plain", 1.7),
+    Goal(Setting("images", 8, 12, 10), "plain", 1.7),
     Goal(Setting("translation", 64, 8, 12), "plain", 1.7),
     Goal(Setting("cartpole", 64, 24, 250), "plain", 4),
 ]

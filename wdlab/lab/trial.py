@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,6 +33,11 @@ class Band:
     mean: list[float]
     low: list[float]
     high: list[float]
+
+    def through(self, turn: Callable[[float], float]) -> Band:
+        """Return this band with `turn`, a linear function, applied to every value."""
+        ends = [sorted((turn(low), turn(high))) for low, high in zip(self.low, self.high, strict=True)]
+        return Band(self.x, [turn(y) for y in self.mean], [low for low, _ in ends], [high for _, high in ends])
 
 
 @dataclass(eq=False)
@@ -71,8 +76,9 @@ class Trial:
 
     @cached_property
     def fall(self) -> float:
-        """The last multiplier of the learning rate."""
-        return float(self.run.schedule.table(self.run.steps)[-1])
+        """The last multiplier of the learning rate over the first."""
+        table = self.run.schedule.table(self.run.steps)
+        return float(table[-1] / table[0])
 
     @property
     def steps(self) -> tuple[int, ...]:

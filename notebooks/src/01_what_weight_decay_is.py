@@ -217,8 +217,8 @@ Trajectory(optimizer="Adam", noise="unequal", lr=0.05)
 # ### And in a network?
 #
 # Here is the **Lab** of notebook 00 with three more dials. It has trained a network under *plain SGD*, once with l2 and once
-# with decoupled decay. The thin line is the first run and the bold one the second. Where they part, it is rounding that does
-# it: a difference in the last digit grows over a thousand steps of a network, as it could not in a bowl.
+# with decoupled decay. The thin line is the first run and the bold one the second; where you see only one, the thin one lies
+# beneath it. Where they part a little, rounding does it: a network, unlike a bowl, lets a difference in the last digit grow.
 #
 # Now choose **SGD**, which has momentum, and press **Run** under both couplings at the same λ; then **Adam**. Look at the
 # weight norms: which λ of decoupled decay ends where l2 ends?

@@ -144,7 +144,7 @@ def test_a_game_is_told_by_its_return(little) -> None:
 def test_translation_is_told_by_sentences(little) -> None:
     lab = little(WORDS)
     lab.run()
-    assert lab.figure.axes[0].get_title("left") == "test error: share of sentences that are not right word for word"
+    assert lab.figure.axes[0].get_title("left") == "test error: share of sentences with a wrong word"
     error = lab.histories[0].curves["test_error"][-1]
     assert f"test error {error:.1%}" in lab.alt and "mean return" not in lab.desk.table.html.value
     assert lab.table["train_size"].tolist() == [40] and lab.table["label_noise"].isna().all()

@@ -63,7 +63,7 @@ class Translation(Task):
     @property
     def wrong(self) -> str:
         """What `test_error` is the share of."""
-        return "sentences that are not right word for word"
+        return "sentences with a wrong word"
 
     @property
     def packages(self) -> tuple[str, ...]:

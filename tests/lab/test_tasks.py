@@ -171,6 +171,14 @@ def test_another_kind_of_task_brings_its_net_numbers_and_a_new_picture(make, mon
     assert lab.histories[-1].run.model == lab.model and lab.figure.axes[0].get_title("left").startswith("test error")
 
 
+def test_labels_call_every_task_by_its_name(make) -> None:
+    lab = make(steps=2)
+    lab.run()
+    lab.run(task="fashion")
+    said = [pen.label.get_text().split("  ")[1] for pen in lab._curves._panels[0]._pens if pen.label.get_visible()]
+    assert sorted(said) == ["fashion", "mnist1d"]
+
+
 def test_a_given_optimizer_stays_with_another_task() -> None:
     turned = Dials().turned(task="cartpole", optimizer="sgd")
     assert (turned.optimizer, turned.lr) == ("sgd", usual(POLE).starts["sgd"].optimizer.lr)

@@ -27,7 +27,7 @@ SCHEDULES: dict[str, Schedule] = {
     "falls to 0.2%": Schedule(),
     "falls to 5%": Schedule(final=0.05),
     "constant": Schedule("constant"),
-    "climbs, then a cosine": Schedule("cosine", final=1e-3, warmup=1 / 6),
+    "warm-up and cosine": Schedule("cosine", final=1e-3, warmup=1 / 6),
 }
 """Ways of the learning rate, exponential where it falls."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from wdlab.lab.dials import Dials, labels
+from wdlab.lab.usual import NAMED
 from wdlab.run import Run
 from wdlab.train import History, Training
 
@@ -147,4 +148,10 @@ def spans(decay: Tensor) -> list[tuple[float, float]]:
 
 def named(trials: Sequence[Trial]) -> list[str]:
     """Return a label for each of `trials` that says only what differs between them."""
-    return labels([trial.dials for trial in trials], [trial.sign for trial in trials])
+    return labels([_with_task(trial) for trial in trials], [trial.sign for trial in trials])
+
+
+def _with_task(trial: Trial) -> Dials:
+    """Return the dials, which do not know what the Lab's own task is called, with its name."""
+    name = trial.run.task.name
+    return replace(trial.dials, task=name) if trial.dials.task is None and name in NAMED else trial.dials

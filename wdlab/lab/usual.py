@@ -52,7 +52,7 @@ _TRANSLATING, _PLAYING = chapter08.translating("demo"), chapter09.playing("demo"
 TRANSLATION = Usual(
     _TRANSLATING.model,
     "adam",
-    "climbs, then a cosine",
+    "warm-up and cosine",
     {
         "sgd": Start(_MOMENTUM, 1e-3, (-3, 0), (-6, -1)),
         "plain_sgd": Start(_PLAIN, 1e-3, (-2, 1), (-6, -1)),

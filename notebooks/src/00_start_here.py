@@ -82,9 +82,9 @@ predictions.ask(
 # %% [markdown]
 # ## Turn the dial
 #
-# One run has started by itself, without decay. Now it is your turn:
+# This is the **Lab**, as it comes. One run has started by itself: decay acts all the time. Now it is your turn:
 #
-# 1. Choose **always** and press **Run**. Which of the three curves moves apart first?
+# 1. Choose **never** and press **Run**. Which of the three curves moves apart first?
 # 2. Choose **early**, then **late**. The shaded part of each panel shows when decay acts.
 # 3. Move the two handles to any window of your own. **Stop** stops within one step.
 #
@@ -95,8 +95,8 @@ predictions.ask(
 
 # %%
 steps = 100 if scale == "ci" else task.steps
-lab = Lab(task="mnist1d", show=("timing", "weight_decay", "lr"), steps=steps, seed=seed_offset, device=device)
-lab.run(timing="never")
+lab = Lab(steps=steps, seed=seed_offset, device=device)
+lab.run()
 lab
 
 # %% [markdown]

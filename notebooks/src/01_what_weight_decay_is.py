@@ -48,7 +48,7 @@ from wdlab import COUPLINGS, Decay, Schedule, Timing
 from wdlab.claims import CLAIMS
 from wdlab.exercises import chapter01
 from wdlab.figures import convex as draw
-from wdlab.lab import Predictions, Trajectory
+from wdlab.lab import Lab, Predictions, Trajectory
 from wdlab.tasks import convex
 from wdlab.tasks.convex import Quadratic, descend, rest
 
@@ -212,6 +212,29 @@ draw.trajectories(problem, adam, marks, "Adam, through wdlab")
 
 # %%
 Trajectory(optimizer="Adam", noise="unequal", lr=0.05)
+
+# %% [markdown]
+# ### And in a network?
+#
+# Here is the **Lab** of notebook 00 with three more dials. It has trained a network under *plain SGD*, once with l2 and once
+# with decoupled decay. The thin line is the first run and the bold one the second; where you see only one, the thin one lies
+# beneath it. Where they part a little, rounding does it: a network, unlike a bowl, lets a difference in the last digit grow.
+#
+# Now choose **SGD**, which has momentum, and press **Run** under both couplings at the same λ; then **Adam**. Look at the
+# weight norms: which λ of decoupled decay ends where l2 ends?
+
+# %%
+lab = Lab(
+    show=("optimizer", "coupling", "weight_decay", "lr"),
+    steps=100 if scale == "ci" else 600,
+    seed=seed_offset,
+    device=device,
+    curves=("weight_norm", "test_error"),
+)
+lab.run(optimizer="plain_sgd", coupling="l2")
+lab.wait()  # the Lab makes one run at a time
+lab.run(coupling="decoupled")
+lab
 
 # %% [markdown]
 # ## The measurement

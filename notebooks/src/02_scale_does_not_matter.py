@@ -51,7 +51,7 @@ from wdlab import TASKS, Training, figures
 from wdlab.claims import CLAIMS, disagreement, equilibrium_table, network_equilibrium, turning, turning_network, twin
 from wdlab.exercises import chapter02
 from wdlab.figures import scale as draw
-from wdlab.lab import Predictions, Rescale
+from wdlab.lab import Lab, Predictions, Rescale
 from wdlab.measures.equilibrium import adamw_equilibrium, random_walk, sgd_equilibrium
 from wdlab.tasks import Batches
 from wdlab.train import watch
@@ -164,6 +164,24 @@ Rescale(c=3.0)
 # Make the weights longer, and its memory is out of date until you scale that, too. The widget does; `model.eval()` on
 # your own will show a loss that moves.
 #
+# ### The length that training chooses
+#
+# Nobody sets c while a network trains; learning rate and decay do. The Lab below runs at a constant learning rate. Run it
+# again with another λ, then with another learning rate: does the norm come to stand still, and how soon? Watch the effective
+# learning rate beside it, and then let the learning rate fall. What happens to the norm then?
+
+# %%
+lab = Lab(
+    show=("weight_decay", "lr", "schedule"),
+    steps=100 if scale == "ci" else 1200,
+    seed=seed_offset,
+    device=device,
+    curves=("weight_norm", "effective_lr", "test_error"),
+)
+lab.run(schedule="constant")
+lab
+
+# %% [markdown]
 # ## The measurement: scale
 #
 # The claims of this course are fixed before the result is seen; [notebook 03](03_early_weight_decay.ipynb) says how a

@@ -49,7 +49,7 @@ from wdlab.claims import CLAIMS, chapter02, chapter05
 from wdlab.exercises import chapter05 as exercises
 from wdlab.figures import forest
 from wdlab.figures import sharpness as draw
-from wdlab.lab import Perturb, Predictions
+from wdlab.lab import Lab, Perturb, Predictions
 from wdlab.measures import MEASURES, measure, rescale_
 from wdlab.stats import bootstrap, interval
 
@@ -216,6 +216,24 @@ predictions.reveal(
 # %%
 perturb = Perturb()
 perturb
+
+# %% [markdown]
+# ### Where their lengths come from
+#
+# The Lab trains such networks while you watch. Run **never**, then **always**, then **early**, and compare the norms at the
+# end: under noise of one size, which of the three must look flattest, whatever its test error? Then look for a λ at which
+# *late* ends with the norm of *always*, and see whether it has the test error of *always* too.
+
+# %%
+lab = Lab(
+    show=("timing", "weight_decay"),
+    steps=100 if scale == "ci" else None,
+    seed=seed_offset,
+    device=device,
+    curves=("weight_norm", "test_error", "train_loss"),
+)
+lab.run(timing="never")
+lab
 
 # %% [markdown]
 # ## The measurement

@@ -49,7 +49,7 @@ from wdlab.claims import CLAIMS, Setting, chapter07
 from wdlab.exercises import chapter07 as exercises
 from wdlab.figures import curves, forest
 from wdlab.figures.adam import drowning, paths, split_step
-from wdlab.lab import Predictions, SplitStep
+from wdlab.lab import Lab, Predictions, SplitStep
 from wdlab.stats import interval
 from wdlab.tasks.unequal import CURVATURE, LAMBDA, LR, SCALES, descend, rest
 
@@ -208,6 +208,25 @@ display(Markdown("\n".join([*head, *rows])))
 
 # %%
 SplitStep()
+
+# %% [markdown]
+# The Lab draws the same split while a network trains: in the lowest panel the line is decay's part of each step, the dots are
+# the objective's. It has run l2, and then decoupled decay at a hundred times the λ. Choose another coupling and run it at
+# both. Which of them hardly notices λ? For which is decay's part nowhere to be seen? Then **Pause** a run, change the
+# coupling, press **Fork** and **Go on**: two branches of one run, from the same buffers.
+
+# %%
+lab = Lab(
+    show=("coupling", "weight_decay", "lr", "timing"),
+    steps=100 if scale == "ci" else 600,
+    seed=seed_offset,
+    device=device,
+    curves=("test_error", "weight_norm", "step_parts"),
+)
+lab.run(optimizer="adam", coupling="l2", weight_decay=0.01)
+lab.wait()  # the Lab makes one run at a time
+lab.run(coupling="decoupled", weight_decay=1.0)
+lab
 
 # %% [markdown]
 # ## The step in two parts

@@ -57,7 +57,7 @@ from wdlab.exercises import chapter08 as exercises
 from wdlab.figures import forest
 from wdlab.figures import grids as draw
 from wdlab.grids import NONE, decades_moved, good_shares, of, tabulate
-from wdlab.lab import Predictions, Translator
+from wdlab.lab import Lab, Predictions, Translator
 from wdlab.stats import interval
 from wdlab.sweeps import Results
 from wdlab.tasks import generator, translate
@@ -265,6 +265,28 @@ for name in dict.fromkeys(table["coupling"]):
     (said,) = translate([results.histories[best.name].network], "siebenundvierzigtausenddrei")
     rows.append(f"| {name} | {best['seed']} | {said or '(nothing)'} |")
 display(Markdown("\n".join(rows)))
+
+# %% [markdown]
+# ### Train one yourself
+#
+# The Lab trains the network of the grid, with more tests on its way. One run has started under l2 at the third of its λ's. Run
+# **decoupled** at the same λ, then at a thousand times that. Then go up in λ under each until it fails, and look at the lowest
+# panel (the line is decay's part of the step, the dots are the objective's): does the error rise where the line crosses the
+# dots, or earlier, or later?
+
+# %%
+small = base if scale != "paper" else chapter08.translating("demo")  # nobody would wait for IWSLT here
+lab = Lab(
+    task=small.task,
+    model=small.model,
+    steps=small.steps,
+    show=("coupling", "weight_decay", "lr"),
+    seed=seed_offset,
+    device=device,
+    curves=("test_error", "weight_norm", "step_parts"),
+)
+lab.run(coupling="l2", weight_decay=1e-3, lr=0.01)
+lab
 
 # %% [markdown]
 # ## Does decay drown the objective?

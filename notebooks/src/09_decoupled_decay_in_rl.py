@@ -51,7 +51,7 @@ from wdlab.figures import forest
 from wdlab.figures import grids as draw
 from wdlab.figures import rl as drawn
 from wdlab.grids import cells, good_shares, of
-from wdlab.lab import Player, Predictions
+from wdlab.lab import Lab, Player, Predictions
 from wdlab.stats import interquartile, interval
 from wdlab.sweeps import Results
 from wdlab.tasks import generator
@@ -270,6 +270,28 @@ display(Markdown("\n".join(rows)))
 # %%
 decayed = Results(tuple(history for history in results.histories if history.run.decay.strength > 0))
 Player(decayed, coupling="decoupled")
+
+# %% [markdown]
+# ### Train one yourself
+#
+# The Lab trains an agent and tests it on its way; the first panel is its mean return, and a run is a third as long as those of
+# the grid. Press **Run** again with nothing changed but **Seeds** at 3: how wide is the band? Keep that width in mind when you
+# change the coupling or λ, and ask of each difference you see whether it is larger. With a λ that is too large, which panel
+# shows it first?
+
+# %%
+small = base if scale != "paper" else chapter09.playing("demo")  # nobody would wait for Atari here
+lab = Lab(
+    task=small.task,
+    model=small.model,
+    steps=small.steps if scale == "ci" else small.steps // 3,
+    show=("coupling", "weight_decay", "lr", "seeds"),
+    seed=seed_offset,
+    device=device,
+    curves=("test_error", "weight_norm", "step_parts"),
+)
+lab.run(coupling="l2", weight_decay=1e-4)
+lab
 
 # %% [markdown]
 # ## Sparse and shrinking gradients

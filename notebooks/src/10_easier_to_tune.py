@@ -53,7 +53,7 @@ from wdlab.figures import forest, lines
 from wdlab.figures import tuning as draw
 from wdlab.figures.grids import heat_maps
 from wdlab.grids import of
-from wdlab.lab import BlindTuning, Budget, Explorer, Predictions
+from wdlab.lab import BlindTuning, Budget, Explorer, Lab, Predictions
 from wdlab.stats import interval
 from wdlab.tasks import generator
 from wdlab.train import pick_device
@@ -153,6 +153,21 @@ display(Markdown("\n".join(rows)))
 # %%
 game = BlindTuning(tables["vision"], generator(seed_offset, "which coupling"), label="test accuracy")
 game
+
+# %% [markdown]
+# And with open eyes: tune by hand, on any of the tasks. Keep to one coupling and note how many runs you need until nothing
+# you try is better; **Table of runs** counts them. Then change the coupling only, and start over. Now move the learning rate:
+# does the λ that you found still serve?
+
+# %%
+by_eye = Lab(
+    show=("task", "optimizer", "coupling", "lr", "weight_decay"),
+    steps=40 if scale == "ci" else None,
+    seed=seed_offset,
+    device=device,
+)
+by_eye.run(optimizer="adam", coupling="decoupled", weight_decay=0.1)
+by_eye
 
 # %% [markdown]
 # ## The measurement, in three parts

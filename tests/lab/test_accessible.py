@@ -29,6 +29,7 @@ from wdlab.lab import (
 )
 from wdlab.lab.controls import VIEW
 from wdlab.lab.perturb import RANGES
+from wdlab.lab.quantities import QUANTITIES
 from wdlab.tasks import Translation, generator
 from wdlab.tasks.rl import DQN
 from wdlab.tuning import search
@@ -81,6 +82,9 @@ def perturb() -> Perturb:
 
 WIDGETS: dict[str, Callable[[], Any]] = {
     "Lab": lambda: Lab(model=SMALL.model, steps=8, block=True),
+    "Lab with every dial": lambda: Lab(model=SMALL.model, steps=8, show="all", block=True),
+    "Lab of translation": lambda: Lab("translation", show="all", curves=tuple(QUANTITIES), block=True),
+    "Lab of a game": lambda: Lab("cartpole", show="all", curves=tuple(QUANTITIES), block=True),
     "Trajectory": Trajectory,
     "Rescale": Rescale,
     "Perturb": perturb,

@@ -10,9 +10,10 @@ import pytest
 
 import wdlab
 from wdlab.lab import Dials
-from wdlab.lab.dials import USUAL, idle
-from wdlab.lab.panel import EVERY, RANGES
+from wdlab.lab.dials import idle
+from wdlab.lab.panel import EVERY
 from wdlab.lab.rule import note, places, rule
+from wdlab.lab.usual import VISION
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -47,22 +48,39 @@ def test_every_control_has_a_visible_name(make) -> None:
                 assert control.description
 
 
+def ends(lab) -> list[tuple[float, float]]:
+    return [(lab.panel.controls[name].min, lab.panel.controls[name].max) for name in ("lr", "weight_decay")]
+
+
 def test_an_optimizer_brings_its_own_numbers_and_ranges(make) -> None:
     lab = make(show="all")
     dials = lab.panel.controls
     dials["lr"].value = 0.5
-    dials["optimizer"].value = "adam"
-    assert {"lr": lab.dials.lr, "weight_decay": lab.dials.weight_decay} == USUAL["adam"]
-    for name, ends in RANGES["adam"].items():
-        assert (dials[name].min, dials[name].max) == ends and dials[name].value == USUAL["adam"][name]
-    dials["optimizer"].value = "sgd"
+    for name in ("adam", "plain_sgd", "sgd"):
+        dials["optimizer"].value = name
+        start = VISION.starts[name]
+        assert (lab.dials.lr, lab.dials.weight_decay) == (start.optimizer.lr, start.weight_decay)
+        assert (dials["lr"].value, dials["weight_decay"].value) == (start.optimizer.lr, start.weight_decay)
+        assert ends(lab) == [start.lrs, start.lambdas]
     assert lab.dials == Dials(label_noise=0.0, train_size=4000, augment=False)
-    for name, ends in RANGES["sgd"].items():
-        assert (dials[name].min, dials[name].max) == ends
     lab.run(optimizer="adam", lr=0.003, coupling="decoupled", weight_decay=1.0)
     run = lab.histories[0].run
     assert (run.optimizer, run.decay.coupling) == (wdlab.Optimizer("adam", lr=0.003), "decoupled")
     assert "Done: Adam, always, decoupled, λ 1, lr 0.003" in lab.desk.status.value
+
+
+def test_without_momentum_l2_and_decoupled_are_one_and_with_it_two(make) -> None:
+    lab = make(steps=16)
+    apart = {}
+    for optimizer in ("plain_sgd", "sgd"):
+        norms = []
+        for coupling in ("l2", "decoupled"):
+            lab.run(optimizer=optimizer, coupling=coupling, weight_decay=0.1, lr=0.1)
+            assert lab.histories[-1].run.optimizer.momentum == (0.0 if optimizer == "plain_sgd" else 0.9)
+            norms.append(lab.histories[-1].curves["weight_norm"][-1])
+        apart[optimizer] = abs(norms[0] / norms[1] - 1)
+    assert apart["plain_sgd"] < 1e-6 < 1e-3 < apart["sgd"]
+    assert "all couplings are one and the same" in note("plain_sgd", "decoupled") == note("plain_sgd", "l2")
 
 
 def test_a_coupling_that_does_nothing_cannot_be_chosen_and_the_reason_is_said(make) -> None:
@@ -90,7 +108,7 @@ def test_every_coupling_changes_the_weights_under_adam(make) -> None:
     assert len(set(norms)) == len(wdlab.COUPLINGS)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "plain_sgd", "adam"])
 @pytest.mark.parametrize("name", wdlab.COUPLINGS)
 def test_the_rule_marks_the_terms_that_are_active(optimizer: str, name: str) -> None:
     if name in idle(optimizer):

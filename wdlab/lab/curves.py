@@ -15,12 +15,20 @@ from matplotlib.collections import PolyCollection
 from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullLocator,
+    PercentFormatter,
+    ScalarFormatter,
+)
 from matplotlib.transforms import blended_transform_factory
 
 from wdlab.figures.style import GRID, INK
 from wdlab.lab.controls import DASHES, DPI, PALETTE, QUIET, SHADE, figure_png, new_figure
-from wdlab.lab.quantities import PANELS, QUANTITIES, power, title
+from wdlab.lab.quantities import PANELS, QUANTITIES, Quantity, power, quantity, title
 from wdlab.lab.trial import Band, Trial, named
 
 if TYPE_CHECKING:
@@ -165,7 +173,7 @@ class _Panel:
     """One of the axes, with a pen for each run it can hold and marks for what was done by hand."""
 
     def __init__(self, axes: Axes, name: str) -> None:
-        self.axes, self.quantity = axes, QUANTITIES[name]
+        self.axes, self.name, self.quantity = axes, name, QUANTITIES[name]
         self._dress()
         self._pens = [_Pen(axes, colour) for colour in PALETTE]
         self.lines: list[Line2D] = [pen.line for pen in self._pens]
@@ -196,8 +204,19 @@ class _Panel:
             axes.yaxis.set_minor_locator(NullLocator())
             return
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-        if self.quantity.curve == "test_error":
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        self._dress_numbers()
+
+    def _dress_numbers(self) -> None:
+        if not self.quantity.log:
+            share = PercentFormatter(1.0, decimals=0)
+            self.axes.yaxis.set_major_formatter(share if self.quantity.share else ScalarFormatter())
+
+    def _take(self, wanted: Quantity) -> None:
+        """Draw `wanted` from now on, which is this panel's curve as the task at hand tells it."""
+        different = wanted.share != self.quantity.share
+        self.quantity = wanted
+        if different:
+            self._dress_numbers()
 
     def name_x_axis(self) -> None:
         self.axes.tick_params(labelbottom=True)
@@ -210,12 +229,13 @@ class _Panel:
 
     def show(self, trials: Sequence[Trial], names: Sequence[str], current: Trial) -> None:
         _set_visible(self.moving, False)
+        self._take(quantity(self.name, current.run.task))
         optimizers = [trial.run.optimizer.name for trial in trials or [current]]
         self._title.set_text(title(self.quantity, optimizers))
-        curves = [self._curve(trial, self.quantity.curve) for trial in trials]
-        seconds = [self._curve(trial, self.quantity.beside) for trial in trials]
+        curves = [self._drawable(self.quantity.of(trial)) for trial in trials]
+        seconds = [self._drawable(trial.curve(self.quantity.beside)) for trial in trials]
         self._set_limits(trials, [*curves, *seconds])
-        lasts = [trial.last(self.quantity.curve) for trial in trials]
+        lasts = [self.quantity.last(trial) for trial in trials]
         heights = spread([self._height(last) for last in lasts], gap=self._line_height())
         texts = self._say(lasts, names)
         for trial, curve, second, last, height, text in zip(
@@ -226,9 +246,8 @@ class _Panel:
             self._pens[trial.look].draw(trial, curve, second, (end, height), text, bold)
         self._mark(current)
 
-    def _curve(self, trial: Trial, name: str) -> Band:
-        """Return a curve of `trial`; a logarithmic axis holds nothing that is not above 0."""
-        curve = trial.curve(name)
+    def _drawable(self, curve: Band) -> Band:
+        """Return what of a curve can be drawn: a logarithmic axis holds nothing that is not above 0."""
         if not self.quantity.log or min(curve.low, default=1.0) > 0:
             return curve
         kept = [place for place, low in enumerate(curve.low) if low > 0]
@@ -301,7 +320,7 @@ COUNTS = ("no", "one", "two", "three", "four", "five")
 
 def in_words(trials: Sequence[Trial], planned: Trial, names: Sequence[str] = PANELS) -> str:
     """Return what the picture of the curves called `names` shows as text, from the measured numbers."""
-    words = [QUANTITIES[name].words for name in names]
+    words = [quantity(name, (trials[-1] if trials else planned).run.task).words for name in names]
     if not trials:
         panels = f"{COUNTS[len(names)].capitalize()} empty panel{'s' if len(names) > 1 else ''}"
         return f"{panels}: {', '.join(words)}. {_when(planned)}"
@@ -327,7 +346,6 @@ def _when(trial: Trial) -> str:
 def _numbers(trial: Trial, names: Sequence[str]) -> str:
     if not trial.histories:
         return "nothing measured yet"
-    shown = [QUANTITIES[name] for name in names]
-    said = ", ".join(f"{one.words} {trial.last(one.curve):{one.spec}}" for one in shown)
+    said = ", ".join(quantity(name, trial.run.task).told(trial) for name in names)
     at = ", ".join(str(step) for step in trial.diverged)
     return f"{said}, then it diverged at step {at}" if at else said

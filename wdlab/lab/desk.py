@@ -9,8 +9,9 @@ import ipywidgets as widgets
 
 from wdlab.lab.controls import button, picture, row, stack, switch, weakly
 from wdlab.lab.panel import Panel
-from wdlab.lab.quantities import QUANTITIES
+from wdlab.lab.quantities import QUANTITIES, quantity
 from wdlab.lab.table import Table
+from wdlab.tasks import Task
 
 Handlers = Mapping[str, Callable[[Any], None]]
 HINT = "Fork copies the run; the copy goes on under the dials, or with its decay switched."
@@ -81,6 +82,11 @@ class Desk:
 
     def _on_fold(self, change: dict[str, Any]) -> None:
         self.folded[change["owner"]].layout.display = None if change["new"] else "none"
+
+    def name_curves(self, task: Task) -> None:
+        """Call the curves on their buttons as `task` calls them."""
+        for name, one in self.curves.items():
+            one.description = quantity(name, task).short
 
     def follow(self, running: bool, paused: bool, decays: bool) -> None:
         """Let the buttons show where the run is, and the switch whether decay acts in it."""

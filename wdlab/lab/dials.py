@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 
 from wdlab.checks import known, number, whole
 from wdlab.decay import COUPLINGS, Decay, Timing
-from wdlab.run import Model, Optimizer, Run, Schedule
-from wdlab.tasks import TASKS, Vision
+from wdlab.lab.usual import NAMED, Usual, usual
+from wdlab.run import Model, Run, Schedule
+from wdlab.tasks import TASKS, Task, Vision
 from wdlab.tasks.augment import KINDS
 
 PRESETS: dict[str, Timing] = {
@@ -26,18 +27,14 @@ SCHEDULES: dict[str, Schedule] = {
     "falls to 0.2%": Schedule(),
     "falls to 5%": Schedule(final=0.05),
     "constant": Schedule("constant"),
+    "warm-up and cosine": Schedule("cosine", final=1e-3, warmup=1 / 6),
 }
 """Ways of the learning rate, exponential where it falls."""
 
-
-USUAL: dict[str, dict[str, float]] = {
-    "sgd": {"lr": 0.1, "weight_decay": 0.01},
-    "adam": {"lr": 0.01, "weight_decay": 0.01},
-}
-"""What the two numbers are set to when an optimizer is chosen."""
-
+DATA = ("label_noise", "train_size", "augment")
+"""Dials that turn the data, which only tasks of vision have."""
 MOST_SEEDS = 10
-SPOKEN = {"sgd": "SGD", "adam": "Adam"}
+SPOKEN = {"sgd": "SGD", "plain_sgd": "plain SGD", "adam": "Adam"}
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,11 @@ class Dials:
     """Every dial of the Lab: `timing` by name, the own `window` as fractions of the run, lambda, lr and the seed.
 
     `window` counts only when `timing` is "own window". `schedule` is a name from SCHEDULES, `coupling` one from
-    `wdlab.COUPLINGS`. Three dials turn the data: `label_noise`, the share of training labels drawn at random;
-    `train_size`; and `augment`, whether examples are changed at random in every way there is for them. None leaves the
-    data as the task has them, and `task` None the task as the Lab has it. `seeds` runs are trained side by side, from
-    `seed` on. Raises ValueError for a value that is not allowed.
+    `wdlab.COUPLINGS`; `optimizer` is "sgd", with momentum 0.9, "plain_sgd", without, or "adam". Three dials turn the
+    data of a task of vision: `label_noise`, the share of training labels drawn at random; `train_size`; and `augment`,
+    whether examples are changed at random in every way there is for them. None leaves the data as the task has them,
+    and `task` None the task as the Lab has it. `seeds` runs are trained side by side, from `seed` on. Raises ValueError
+    for a value that is not allowed.
     """
 
     timing: str = "always"
@@ -73,10 +71,10 @@ class Dials:
         whole("seed", self.seed)
         whole("seeds", self.seeds, 1, MOST_SEEDS)
         known("schedule", self.schedule, SCHEDULES)
-        known("optimizer", self.optimizer, USUAL)
+        known("optimizer", self.optimizer, SPOKEN)
         known("coupling", self.coupling, COUPLINGS)
         if self.task is not None:
-            known("task", self.task, TASKS)
+            known("task", self.task, NAMED)
         if self.label_noise is not None:
             number("label_noise", self.label_noise, 0, 1)
         if self.train_size is not None:
@@ -94,44 +92,82 @@ class Dials:
         """Where decay starts and stops, as fractions of the run."""
         return self.when.start, self.when.stop
 
-    def turned(self, **changes: object) -> Dials:
-        """Return these dials with some of them changed.
+    @classmethod
+    def of(cls, task: Task, seed: int = 0) -> Dials:
+        """Return the dials as they stand where a Lab for `task` is opened."""
+        found = usual(task)
+        start = found.starts[found.optimizer]
+        lr, strength = start.optimizer.lr, start.weight_decay
+        return cls(weight_decay=strength, lr=lr, seed=seed, schedule=found.schedule, optimizer=found.optimizer)
+
+    def named(self, own: Task) -> Task:
+        """Return the task these dials name, or the Lab's `own`."""
+        return own if self.task is None else NAMED[self.task]
+
+    def turned(self, own: Task = TASKS["mnist1d"], /, **changes: object) -> Dials:
+        """Return these dials, of a Lab whose task is `own`, with some of them changed.
 
         `timing` may also be a `wdlab.Timing` that is one window; a `window` alone selects "own window". With another
-        `optimizer` come the lr and the lambda that are usual with it, and with another `task` its own data, unless they
-        are given too. Raises ValueError for a dial that does not exist or a value that is not allowed.
+        `optimizer` come the lr and the lambda that are usual with it, with another `task` its own data, and with one of
+        another kind its optimizer and schedule, unless they are given too. Raises ValueError for a dial that does not
+        exist or a value that is not allowed.
 
         >>> Dials().turned(window=(0.1, 0.3)).timing
         'own window'
         """
         for name in changes:
             known("dial", name, [field.name for field in fields(self)])
-        if changes.get("optimizer", self.optimizer) != self.optimizer:
-            coupling = "l2" if self.coupling in idle(str(changes["optimizer"])) else self.coupling
-            changes = {"coupling": coupling, **USUAL.get(str(changes["optimizer"]), {}), **changes}
         if changes.get("task", self.task) != self.task:
-            changes = {"train_size": None, "augment": None, **changes}
+            changes = self._with_task(own, changes)
+        if changes.get("optimizer", self.optimizer) != self.optimizer:
+            start = usual(replace(self, task=changes.get("task", self.task)).named(own))  # type: ignore[arg-type]
+            changes = {**_numbers(start, changes["optimizer"]), **changes}
+        if "optimizer" in changes and self.coupling in idle(str(changes["optimizer"])):
+            changes = {"coupling": "l2", **changes}
         if "window" in changes:
             changes = {"timing": OWN, **changes, "window": _pair(changes["window"])}
         if isinstance(timing := changes.get("timing"), Timing):
             changes |= _named(timing)
         return replace(self, **changes)  # type: ignore[arg-type]  # the checks of __post_init__ look at each
 
-    def runs(self, task: Vision, model: Model, steps: int | None, evaluations: int) -> tuple[Run, ...]:
-        """Return the runs these dials stand for, one a seed; they last `steps`, or as long as their task has it."""
-        task = self.turn(task)
+    def _with_task(self, own: Task, changes: dict[str, object]) -> dict[str, object]:
+        """Return `changes` with what another task brings along."""
+        before, after = (usual(dials.named(own)) for dials in (self, replace(self, task=changes["task"])))  # type: ignore[arg-type]
+        brought: dict[str, object] = {"train_size": None, "augment": None}
+        if after is not before:
+            brought |= {"label_noise": None, "optimizer": after.optimizer, "schedule": after.schedule}
+            brought |= _numbers(after, changes.get("optimizer", after.optimizer))
+        return brought | changes
+
+    def runs(self, task: Task, model: Model, steps: int | None, evaluations: int | None = None) -> tuple[Run, ...]:
+        """Return the runs these dials stand for, one a seed; they last `steps`, or as long as their task has it.
+
+        A task to which the dials turn has a net of its own where it cannot learn with `model`.
+        """
+        start = usual(self.named(task))
+        model = model if self.task is None or _learns(self.named(task), model) else start.model
+        turned = self.turn(task)
         decay = Decay(float(self.weight_decay), self.when, self.coupling)
-        optimizer, schedule = Optimizer(self.optimizer, lr=float(self.lr)), SCHEDULES[self.schedule]
-        first = Run(task, model, optimizer, schedule, decay, self.seed, steps or task.steps, evaluations)
+        optimizer = replace(start.starts[self.optimizer].optimizer, lr=float(self.lr))
+        rest = (SCHEDULES[self.schedule], decay, self.seed, steps or turned.steps, evaluations or start.evaluations)
+        first = Run(turned, model, optimizer, *rest)
         return tuple(replace(first, seed=self.seed + more) for more in range(self.seeds))
 
-    def turn(self, task: Vision) -> Vision:
-        """Return `task`, or the one these dials name, with the data they ask for."""
-        task = task if self.task is None else TASKS[self.task]
-        kinds = None if self.augment is None else KINDS[task.source] if self.augment else ()
-        asked = {"label_noise": self.label_noise, "train_size": self.train_size, "augment": kinds}
-        changes = {name: value for name, value in asked.items() if value is not None}
-        return replace(task, **changes)  # type: ignore[arg-type]  # each value has its own type
+    def turn(self, task: Task) -> Task:
+        """Return `task`, or the one these dials name, with the data they ask for.
+
+        Raises ValueError where a dial of the data is turned for a task that has none.
+        """
+        task = self.named(task)
+        changes = {name: getattr(self, name) for name in DATA if getattr(self, name) is not None}
+        if not isinstance(task, Vision):
+            if changes:
+                name, value = next(iter(changes.items()))
+                raise ValueError(f"{name}={value!r} is not allowed with task={task.name!r}, which has no such dial.")
+            return task
+        if "augment" in changes:
+            changes["augment"] = KINDS[task.source] if self.augment else ()
+        return replace(task, **changes)
 
     def differs(self, other: Dials) -> list[str]:
         """Return the names of the dials at which `other` asks for something else; a window counts as a timing."""
@@ -187,7 +223,20 @@ def labels(several: Sequence[Dials], events: Sequence[str] = ()) -> list[str]:
 
 def idle(optimizer: str) -> tuple[str, ...]:
     """Return the couplings that do nothing under `optimizer`."""
-    return ("second_moment",) if optimizer == "sgd" else ()
+    return () if optimizer == "adam" else ("second_moment",)
+
+
+def _numbers(task: Usual, optimizer: object) -> dict[str, object]:
+    found = task.starts[known("optimizer", optimizer, task.starts)]
+    return {"lr": found.optimizer.lr, "weight_decay": found.weight_decay}
+
+
+def _learns(task: Task, model: Model) -> bool:
+    try:
+        task.check(model)
+    except ValueError:
+        return False
+    return True
 
 
 def _values(told: Iterable[dict[str, str]], name: str) -> set[str]:

@@ -14,15 +14,16 @@ from wdlab.lab import link as links
 from wdlab.lab.controls import alarm, bundle, close_all, line, unseen
 from wdlab.lab.curves import Curves, in_words
 from wdlab.lab.desk import Desk
-from wdlab.lab.dials import Dials
+from wdlab.lab.dials import DATA, Dials
 from wdlab.lab.live import FORKED, Live
 from wdlab.lab.panel import EVERY, Panel
-from wdlab.lab.quantities import PANELS, QUANTITIES
+from wdlab.lab.quantities import PANELS, QUANTITIES, comparable
 from wdlab.lab.table import table
 from wdlab.lab.trial import Trial
+from wdlab.lab.usual import NAMED, usual
 from wdlab.lab.worker import Worker
 from wdlab.run import Model
-from wdlab.tasks import TASKS, Vision, of_vision
+from wdlab.tasks import Task, Vision
 from wdlab.train import History, pick_device
 
 if TYPE_CHECKING:
@@ -30,11 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOW = ("timing", "weight_decay", "lr")
-DATA = ("label_noise", "train_size", "augment")
 EARLIER = 6
 """Runs that stay in the picture besides the current one."""
-EVALUATIONS = 40
 START = "Choose when weight decay acts, then press Run."
+TURN = "Turn the dials, then press Run."
 BUSY = "One run at a time: press Stop first, or wait for the end."
 RESTS = "This run is paused: press Go on to continue it, or Stop before you press Run."
 
@@ -42,11 +42,14 @@ RESTS = "This run is paused: press Go on to continue it, or Stop before you pres
 class Lab:
     """One live run at a time: dials beside curves that grow; earlier runs stay to compare with.
 
-    `task` is a name from `wdlab.tasks.TASKS` or a task, `model` a `wdlab.Model`, `steps` the length of a run (the
-    task's own by default). `show` names the dials that can be seen: "task", "optimizer", "timing", "coupling",
-    "weight_decay", "lr", "seeds", "schedule", and those of the data, "label_noise", "train_size" and "augment"; or it
-    is "all". `curves` names some of test_error, train_loss, weight_norm, effective_lr and step_parts, from top to
-    bottom. The cell that shows a Lab also keeps its picture and the picture's text, for readers without a kernel.
+    `task` is "mnist1d", "fashion", "fashion_full", "cifar10" (once its data are there), "translation", "cartpole",
+    "breakout" or a task of their kinds; `model` a `wdlab.Model` and `steps` the length of a run, both the task's own by
+    default. `show` names the dials that can be seen: "task", "optimizer", "timing", "coupling", "weight_decay", "lr",
+    "seeds", "schedule", and those of the data of vision, "label_noise", "train_size" and "augment"; or it is "all".
+    `curves` names some of test_error, train_loss, weight_norm, effective_lr and step_parts, from top to bottom; a game
+    is told by its return in place of an error. Where the dial turns to a task that is told otherwise, a new picture
+    begins, and the table keeps all runs. The cell that shows a Lab also keeps its picture and the picture's text, for
+    readers without a kernel.
 
     With `block` the methods that train return when the run is over or rests, and raise what went wrong in it; None
     means: block where the environment variable WDLAB_HEADLESS is set. Raises ValueError for what is not allowed.
@@ -62,7 +65,7 @@ class Lab:
 
     def __init__(
         self,
-        task: str | Vision = "mnist1d",
+        task: str | Task = "mnist1d",
         show: Sequence[str] | str = SHOW,
         model: Model | None = None,
         steps: int | None = None,
@@ -71,15 +74,13 @@ class Lab:
         block: bool | None = None,
         curves: Sequence[str] = PANELS,
     ) -> None:
-        self.task = TASKS[known("task", task, TASKS)] if isinstance(task, str) else task
-        self.model = model or Model()
+        self.task = NAMED[known("task", task, NAMED)] if isinstance(task, str) else task
+        self.model = model or usual(self.task).model
         self._asked_steps = None if steps is None else whole("steps", steps, 1)
         self.shown = EVERY if show == "all" else tuple(known("show", name, EVERY) for name in show)
         self.block = bool(os.environ.get("WDLAB_HEADLESS")) if block is None else block
         self._device = str(pick_device(device))
-        given = {"label_noise": self.task.label_noise, "train_size": self.task.train_size}
-        given["augment"] = bool(self.task.augment)
-        self._dials = Dials(seed=seed).turned(**{name: given[name] for name in DATA if name in self.shown})
+        self._dials = Dials.of(self.task, seed).turned(self.task, **_data_of(self.task, self.shown))
         self._first = self._dials  # where a Reset goes back to
         self.curves = _checked(curves)
         self._planned = self._trial(self._dials)
@@ -95,8 +96,9 @@ class Lab:
         self.panel = Panel(self.task, self._dials, self.shown, self._turned)
         self.desk = Desk(self.panel, self._handlers(), self.curves, self.link())
         self._curves = Curves(self.curves)
+        self.desk.name_curves(self.task)
         self._draw()
-        self._say(START)
+        self._invite()
         self._end_run = weakref.finalize(self, _end, self._workers)  # also when Python ends
         self._end_widgets = weakref.finalize(self, close_all, (self.desk.root, *self.panel.hidden))
         self._end_widgets.atexit = False
@@ -183,7 +185,7 @@ class Lab:
             self._draw()
         if not self.running:
             self.desk.progress.value = 0
-            self._say(START)
+            self._invite()
 
     def reset(self) -> None:
         """Stop, forget every run, and put the dials back to where they were in the beginning."""
@@ -193,7 +195,7 @@ class Lab:
             self.clear()
             self.dials = self._first
             self._follow()
-            self._say(START)
+            self._invite()
 
     def close(self) -> None:
         """End the run, and take the widgets away."""
@@ -311,10 +313,10 @@ class Lab:
     def _turned(self, name: str, value: object) -> None:
         """Take over what the learner set; touching the window means an own window."""
         try:
-            self._adopt(self._dials.turned(**{name: value}))
+            self._adopt(self._dials.turned(self.task, **{name: value}))
         except ValueError as error:
             self._say_error(str(error))
-            self.panel.follow(self._dials, of_vision(self._planned.run.task))
+            self.panel.follow(self._dials, self._planned.run.task)
             return
         if self.running:
             self._remark("The dials were turned: that counts for a Fork, and from the next run on.")
@@ -323,7 +325,7 @@ class Lab:
 
     def _turn_all(self, dials: dict[str, object]) -> None:
         try:
-            self.dials = self._dials.turned(**dials)
+            self.dials = self._dials.turned(self.task, **dials)
         except ValueError as error:
             self._say_error(str(error))
             raise
@@ -332,14 +334,15 @@ class Lab:
         planned = self._trial(dials)  # whatever a run refuses is refused before a dial moves
         new = planned.spans != self._planned.spans
         self._dials, self._planned = dials, planned
-        self.panel.follow(dials, of_vision(planned.run.task))
+        self.panel.follow(dials, planned.run.task)
+        self.desk.name_curves(planned.run.task)
         self.desk.link.value = self.link()
         if new and not self._trials:
             with self._lock:
                 self._draw()
 
     def _trial(self, dials: Dials) -> Trial:
-        return Trial(dials, dials.runs(self.task, self.model, self._asked_steps, EVALUATIONS))
+        return Trial(dials, dials.runs(self.task, self.model, self._asked_steps))
 
     # A run, from its beginning to its end; what starts with _on is called in the run's own thread
 
@@ -359,7 +362,8 @@ class Lab:
 
     def _begin(self, until: int | None = None) -> None:
         trial = self._trial(self._dials)
-        first = "" if self._trials else " The first run on a machine also makes the data, which takes a few seconds."
+        known = bool(self._trials) or not isinstance(trial.run.task, Vision)
+        first = "" if known else " The first run on a machine also makes the data, which takes a few seconds."
         with self._lock:
             self._live = None
             self._keep(trial)
@@ -378,7 +382,8 @@ class Lab:
         """Give `trial` a place among those that are shown, in the place of the oldest where there is none."""
         with self._lock:
             live = self._live.trials if self._live is not None else []
-            shown = [earlier for earlier in self._trials if earlier.histories or earlier in live]
+            there = [earlier for earlier in self._trials if earlier.histories or earlier in live]
+            shown = [earlier for earlier in there if comparable(earlier, trial)]
             old = [earlier for earlier in shown if earlier not in live]
             for earlier in old:
                 earlier.fresh = False
@@ -444,6 +449,9 @@ class Lab:
         live = self._live
         self.desk.follow(self.running, live is not None and live.worker.paused, live is not None and live.acts)
 
+    def _invite(self) -> None:
+        self._say(START if "timing" in self.shown else TURN)
+
     def _say(self, text: str) -> None:
         self.desk.status.value = line(text, role="status")
 
@@ -474,6 +482,14 @@ class Lab:
         shown = display(self._repr_mimebundle_(), raw=True, display_id=True)  # type: ignore[no-untyped-call]
         if self.block and shown is not None:
             self._copies.append(shown)
+
+
+def _data_of(task: Task, shown: Sequence[str]) -> dict[str, object]:
+    """Return how the dials of the data that can be seen stand at first."""
+    if not isinstance(task, Vision):
+        return {}
+    given = {"label_noise": task.label_noise, "train_size": task.train_size, "augment": bool(task.augment)}
+    return {name: given[name] for name in DATA if name in shown}
 
 
 def _checked(curves: Sequence[str]) -> tuple[str, ...]:

@@ -10,24 +10,29 @@ from typing import Any
 
 from wdlab.checks import known, whole
 from wdlab.lab.dials import Dials
+from wdlab.lab.usual import NAMED, PLAYED
 from wdlab.run import Model
-from wdlab.tasks import TASKS, Vision
+from wdlab.tasks import DQN, Task, Translation, Vision
 
-VERSION = 1
+VERSION = 2
 LONGEST = 4000  # characters
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,39}")
 MOST = {
     "steps": 1_000_000, "width": 4096, "depth": 64, "blocks": 64, "train_size": 200_000, "test_size": 50_000,
-    "batch_size": 50_000, "epochs": 10_000, "seed": 2**62,
+    "batch_size": 50_000, "epochs": 10_000, "seed": 2**62, "frames": 10_000_000, "warmup": 200_000, "replay": 200_000,
+    "train_every": 10_000, "target_sync": 1_000_000, "epsilon_frames": 10_000_000, "n_step": 1000,
 }  # fmt: skip
 """No string asks for more than a machine might have."""
+KINDS: dict[str, type[Task]] = {kind.__name__: kind for kind in (Vision, Translation, DQN)}
+"""Tasks of which a string may say every field."""
+SWITCHES = ("norm", "double", "clip")
 
 
 @dataclass(frozen=True)
 class Setting:
     """All that a link says: what the Lab was made of, and where its dials stood."""
 
-    task: str | Vision
+    task: str | Task
     model: Model
     steps: int | None
     show: tuple[str, ...]
@@ -36,10 +41,10 @@ class Setting:
 
 
 def pack(setting: Setting) -> str:
-    """Return a setting as JSON; a task that has a name in `wdlab.tasks.TASKS` is written as that."""
+    """Return a setting as JSON; a task that has a name of its own is written as that."""
     task = setting.task
-    names = [name for name, known_task in TASKS.items() if known_task == task]
-    told: object = task if isinstance(task, str) else names[0] if names else asdict(task)
+    names = [name for name, known_task in NAMED.items() if known_task == task]
+    told: object = task if isinstance(task, str) else names[0] if names else _fields(task)
     rest = {"steps": setting.steps, "show": setting.show, "curves": setting.curves}
     content = {"wdlab_lab": VERSION, "task": told, "model": asdict(setting.model), **rest}
     return json.dumps(content | {"dials": asdict(setting.dials)}, separators=(",", ":"))
@@ -52,14 +57,30 @@ def unpack(link: object) -> Setting:
     """
     said = _object("link", _parsed(link), ("wdlab_lab", *(field.name for field in fields(Setting))))
     whole("wdlab_lab", said["wdlab_lab"], VERSION, VERSION)
-    task = said["task"] if isinstance(said["task"], str) else _made(Vision, "task", said["task"])
+    task = said["task"] if isinstance(said["task"], str) else _task(said["task"])
     steps = None if said["steps"] is None else whole("steps", said["steps"], 1, MOST["steps"])
     show, curves = (_names(name, said[name]) for name in ("show", "curves"))
     if isinstance(task, str):
-        known("task", task, TASKS)
+        known("task", task, NAMED)
     return Setting(
         task, _made(Model, "model", said["model"]), steps, show, curves, _made(Dials, "dials", said["dials"])
     )
+
+
+def _fields(task: Task) -> dict[str, object]:
+    return {"kind": type(task).__name__, **asdict(task)}  # type: ignore[call-overload]  # every task is a dataclass
+
+
+def _task(value: object) -> Task:
+    """Return the task of which every field is said."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(kind, str):
+        raise ValueError(f"task={_short(value)} is not allowed; give a name, or an object with a kind and its fields.")
+    found = KINDS[known("kind", kind[:40], KINDS)]
+    if "environment" in value:  # before a package is asked for it
+        known("environment", value["environment"], PLAYED)
+    made: Task = _made(found, "task", {key: one for key, one in value.items() if key != "kind"})
+    return made
 
 
 def _parsed(link: object) -> object:
@@ -110,9 +131,10 @@ def _made(kind: type[Any], name: str, value: object) -> Any:
             raise ValueError(f"{key}={_short(found)} is not allowed; give a plain value.")
         if key in MOST and found is not None:
             whole(key, found, 0, MOST[key])
-    if "norm" in plain and not isinstance(plain["norm"], bool):
-        raise ValueError(f"norm={_short(plain['norm'])} is not allowed; give true or false.")
-    if kind is Vision and not (isinstance(plain["name"], str) and NAME.fullmatch(plain["name"])):
+    for key in SWITCHES:
+        if key in plain and not isinstance(plain[key], bool):
+            raise ValueError(f"{key}={_short(plain[key])} is not allowed; give true or false.")
+    if issubclass(kind, Task) and not (isinstance(plain["name"], str) and NAME.fullmatch(plain["name"])):
         raise ValueError(f"name={_short(plain['name'])} is not allowed; give up to 40 letters, digits, '_', '.', '-'.")
     return kind(**plain)
 

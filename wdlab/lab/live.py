@@ -7,6 +7,7 @@ from typing import Any
 
 from wdlab.decay import Timing
 from wdlab.lab.dials import SCHEDULES, Dials
+from wdlab.lab.quantities import quantity
 from wdlab.lab.trial import Trial, named
 from wdlab.lab.worker import Worker
 from wdlab.train import Training
@@ -104,7 +105,7 @@ class Live:
     def told(self) -> str:
         """Return where it is."""
         trial, worker = self.trials[-1], self.worker
-        at = f"step {worker.step} of {trial.run.steps}, test error {trial.last('test_error'):.1%}"
+        at = f"step {worker.step} of {trial.run.steps}, {quantity('test_error', trial.run.task).told(trial)}"
         if worker.paused:
             return f"Paused at {at}: {trial.dials}. Step takes one step; Go on continues."
         left = worker.seconds / worker.step * (trial.run.steps - worker.step) if worker.step else 0.0
@@ -154,4 +155,4 @@ def _word(on: bool) -> str:
 
 def _result(trial: Trial, name: str) -> str:
     who = name if trial.born or trial.events else str(trial.dials)
-    return f"{who}: test error {trial.last('test_error'):.1%}, weight norm {trial.last('weight_norm'):.1f}"
+    return f"{who}: {', '.join(quantity(one, trial.run.task).told(trial) for one in ('test_error', 'weight_norm'))}"

@@ -22,9 +22,10 @@ from wdlab.lab.controls import (
     weakly,
     window_slider,
 )
-from wdlab.lab.dials import SCHEDULES, SPOKEN, TIMINGS, Dials, idle
+from wdlab.lab.dials import DATA, SCHEDULES, SPOKEN, TIMINGS, Dials, idle
 from wdlab.lab.rule import note, rule
-from wdlab.tasks import TASKS, Vision
+from wdlab.lab.usual import NAMED, OFFLINE, usual
+from wdlab.tasks import Task, Vision
 
 EVERY = (
     "task", "optimizer", "timing", "coupling", "weight_decay", "lr", "seeds", "schedule", "label_noise", "train_size",
@@ -34,15 +35,12 @@ EVERY = (
 SIZES = {"mnist1d": (250, 500, 1000, 2000, 4000, 8000), "fashion": (250, 500, 1000, 2000, 4000)}
 """Stops of the dial for the training set's size, all within what the source holds."""
 WHEN = {"early": "early: first 25%", "late": "late: last 50%"}
-OFFLINE = ("mnist1d", "fashion", "fashion_full")  # the tasks whose data come with the package
-RANGES = {"sgd": {"lr": (-3, 0), "weight_decay": (-4, -1)}, "adam": {"lr": (-4, -1), "weight_decay": (-4, 1)}}
-"""Powers of ten from which to which the sliders reach."""
 OWN = "its own"
 MANY = 4  # dials beyond which they stand in several columns
 
 ASKS = {
     "task": ("Task", "what is learned"),
-    "optimizer": ("Optimizer", "each with its own usual learning rate"),
+    "optimizer": ("Optimizer", "SGD has momentum 0.9, plain SGD none"),
     "timing": ("When does weight decay act?", ""),
     "window": ("Window of decay", "start and end"),
     "coupling": ("Where does it enter the optimizer?", ""),
@@ -64,27 +62,28 @@ class Panel:
     `controls` holds them by name; "window" belongs to "timing".
     """
 
-    def __init__(self, task: Vision, dials: Dials, shown: Sequence[str], turned: Turned) -> None:
+    def __init__(self, task: Task, dials: Dials, shown: Sequence[str], turned: Turned) -> None:
         self._turned = turned
         self._following = False
         # The Lab's own task is None to the dials; to toggle buttons None is no choice at all.
-        self._own = next((name for name, known in TASKS.items() if known == task), OWN)
-        names = dict.fromkeys((self._own, *OFFLINE))
+        self._own = next((name for name, known in NAMED.items() if known == task), OWN)
+        names, data = dict.fromkeys((self._own, *OFFLINE)), task if isinstance(task, Vision) else Vision()
+        start = usual(task).starts[dials.optimizer]
         self.controls: dict[str, Any] = {
             "task": toggles([(task.name if name == OWN else name, name) for name in names], self._own),
             "optimizer": toggles([(SPOKEN[name], name) for name in SPOKEN], dials.optimizer),
             "timing": toggles([(WHEN.get(name, name), name) for name in TIMINGS], dials.timing),
             "window": window_slider(*dials.ends),
             "coupling": toggles([("l2", "l2")], "l2"),
-            "weight_decay": log_slider(dials.weight_decay, *RANGES["sgd"]["weight_decay"]),
-            "lr": log_slider(dials.lr, *RANGES["sgd"]["lr"]),
+            "weight_decay": log_slider(dials.weight_decay, *start.lambdas),
+            "lr": log_slider(dials.lr, *start.lrs),
             "seeds": widgets.IntSlider(
                 value=1, min=1, max=5, continuous_update=False, layout=widgets.Layout(width="auto")
             ),
             "schedule": toggles([(name, name) for name in SCHEDULES], dials.schedule),
-            "label_noise": share_slider(task.label_noise),
-            "train_size": size_slider(task.train_size, SIZES.get(task.source, ())),
-            "augment": toggles([("as they are", False), ("changed at random", True)], bool(task.augment)),
+            "label_noise": share_slider(data.label_noise),
+            "train_size": size_slider(data.train_size, SIZES.get(data.source, ())),
+            "augment": toggles([("as they are", False), ("changed at random", True)], bool(data.augment)),
         }
         self.explanation = widgets.HTML()
         self._lay_out(shown)
@@ -97,9 +96,8 @@ class Panel:
         made["timing"] += made.pop("window")
         made["coupling"].append(self.explanation)
         wide = {"flex": "1 1 300px", "max_width": "480px", "min_width": "0"} if len(shown) > MANY else {}
-        self.box = (row if wide else stack)(
-            [stack(made[name], **wide) for name in EVERY if name in shown], grid_gap="0 24px" if wide else "0"
-        )
+        self._boxes = {name: stack(made[name], **wide) for name in EVERY if name in shown}
+        self.box = (row if wide else stack)(list(self._boxes.values()), grid_gap="0 24px" if wide else "0")
         self.hidden = [part for name in EVERY if name not in shown for part in made[name]]
 
     @property
@@ -113,8 +111,8 @@ class Panel:
             value = None if change["new"] == self._own and name == "task" else change["new"]
             self._turned(name, short(value) if isinstance(value, float) else value)
 
-    def follow(self, dials: Dials, task: Vision) -> None:
-        """Let every widget show the dials, and the data of `task`, which they make of the Lab's own.
+    def follow(self, dials: Dials, task: Task) -> None:
+        """Let every widget show the dials, and the data of `task`, which they make of the Lab's own, if it has any.
 
         The window shows when decay acts, whatever the timing is called.
         """
@@ -124,7 +122,7 @@ class Panel:
         finally:
             self._following = False
 
-    def _follow(self, dials: Dials, task: Vision) -> None:
+    def _follow(self, dials: Dials, task: Task) -> None:
         controls = self.controls
         name = dials.task or self._own
         if name not in {value for _, value in controls["task"].options}:  # its data must be fetched first
@@ -138,11 +136,15 @@ class Panel:
         controls["coupling"].value = dials.coupling
         said = f'<div style="line-height:1.4">{escape(note(dials.optimizer, dials.coupling))}</div>'
         self.explanation.value = said + rule(dials.optimizer, dials.coupling)
-        for name, number in (("weight_decay", dials.weight_decay), ("lr", dials.lr)):
-            _reach(controls[name], number, *RANGES[dials.optimizer][name])
+        start = usual(task).starts[dials.optimizer]
+        _reach(controls["weight_decay"], dials.weight_decay, *start.lambdas)
+        _reach(controls["lr"], dials.lr, *start.lrs)
         controls["seeds"].max = max(controls["seeds"].max, dials.seeds)
         controls["seeds"].value = dials.seeds
-        self._follow_data(task)
+        for name in set(DATA) & set(self._boxes):
+            self._boxes[name].layout.display = None if isinstance(task, Vision) else "none"
+        if isinstance(task, Vision):
+            self._follow_data(task)
 
     def _follow_data(self, task: Vision) -> None:
         size = self.controls["train_size"]

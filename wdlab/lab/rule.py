@@ -15,6 +15,8 @@ ADAM = (
     "w ← w − lr · ( m̂/(√v̂+ε) {own} {adapt} {post} )",
 )
 SGD = ("b ← μ·b + g {inside}", "w ← w − lr · ( b {outside} )")
+PLAIN = ("w ← w − lr · ( g {inside} {outside} )",)
+RULES = {"adam": ADAM, "sgd": SGD, "plain_sgd": PLAIN}
 TERMS = {"own": "+ ŝ/(√û+ε)", "adapt": "+ d/(√v̂+ε)"}  # the others are "+ d"
 PLACES = ("m", "v", "own", "adapt", "post")
 SPOKEN_PLACES = {
@@ -47,14 +49,12 @@ def rule(optimizer: str, coupling: str) -> str:
     found = places(optimizer, coupling)
     terms = {place: _term(TERMS.get(place, "+ d"), active) for place, active in found.items()}
     hanging = "padding-left:2em; text-indent:-2em"  # in a narrow place a line goes on below, between two terms
-    rows = "".join(
-        f'<div style="{hanging}">{row.format(**terms)}</div>' for row in (ADAM if optimizer == "adam" else SGD)
-    )
+    rows = "".join(f'<div style="{hanging}">{row.format(**terms)}</div>' for row in RULES[optimizer])
     also = "d = λ·w when decay acts, else 0"
     also += "; s, u: EMA of d, d²" if found.get("own") else ""
-    spoken = unseen(
-        "Decay enters " + " and ".join(SPOKEN_PLACES[place] for place, active in found.items() if active) + "."
-    )
+    where = [SPOKEN_PLACES[place] for place, active in found.items() if active]
+    where = ["the step itself, beside the gradient"] if optimizer == "plain_sgd" else where
+    spoken = unseen(f"Decay enters {' and '.join(where)}.")
     style = "font-family:var(--jp-code-font-family, monospace); font-size:12px; line-height:1.7"
     return f'<div style="{style}">{spoken}{rows}<div style="opacity:.8">{escape(also)}</div></div>'
 
@@ -69,7 +69,9 @@ def _term(text: str, active: bool) -> str:
 def note(optimizer: str, coupling: str) -> str:
     """Return the coupling's sentence, and what `optimizer` makes of it."""
     said = COUPLINGS[coupling].says
-    if optimizer == "sgd" and coupling in SAME:
+    if optimizer == "plain_sgd":
+        said = "Without momentum there is no buffer, and all couplings are one and the same."
+    elif optimizer == "sgd" and coupling in SAME:
         said = f"The same as {SAME[coupling]} here: SGD divides by no sqrt(v)."
     for name in idle(optimizer):
         said += f" ({name} needs Adam: {SPOKEN[optimizer]} has no second moment, so it would do nothing here.)"

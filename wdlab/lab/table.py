@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -14,12 +13,18 @@ import pandas as pd
 
 from wdlab.lab.controls import alarm, button, line, row, stack, weakly
 from wdlab.lab.trial import Trial
-from wdlab.tasks import of_vision
+from wdlab.tasks import DQN, Vision
 
 RESULTS = ("test_error", "train_loss", "weight_norm", "effective_lr")
 ALWAYS = ("run", "timing", "weight_decay", "lr", "steps", *RESULTS)
 """Columns that are shown in any case; the others where they differ between runs."""
-NUMBERS = {"test_error": "{:.1%}", "train_loss": "{:.3f}", "weight_norm": "{:.1f}", "effective_lr": "{:.1e}"}
+NUMBERS = {
+    "test_error": "{:.1%}",
+    "train_loss": "{:.3f}",
+    "weight_norm": "{:.1f}",
+    "effective_lr": "{:.1e}",
+    "mean_return": "{:.0f}",
+}
 NAMES = {"weight_decay": "λ", "test_error_sd": "sd of error", "effective_lr": "effective lr"}
 FILE = "wdlab-runs.csv"
 
@@ -28,34 +33,42 @@ def table(trials: Sequence[Trial]) -> pd.DataFrame:
     """Return one row a run: its dials, what was done to it by hand, how far it is, and what it measured last.
 
     test_error, train_loss, weight_norm and effective_lr are means over `seeds` seeds from `seed` on, `test_error_sd`
-    the standard deviation of the first; `start` and `stop` are the ends of the timing as shares of the run.
+    the standard deviation of the first, `mean_return` what it means in points of a game; `start` and `stop` are the
+    ends of the timing as shares of the run. What a task has not got is left empty.
     """
-    return pd.DataFrame([_row(trial) for trial in trials], columns=COLUMNS)
+    rows = pd.DataFrame([_row(trial) for trial in trials], columns=COLUMNS)
+    return rows.astype({"train_size": "Int64", "mean_return": float})
 
 
 def _row(trial: Trial) -> dict[str, object]:
-    dials, task = trial.dials, of_vision(trial.run.task)
+    dials, task = trial.dials, trial.run.task
     said = {"run": trial.number, "task": task.name, "optimizer": dials.optimizer, "timing": dials.timing}
     said |= {"start": dials.ends[0], "stop": dials.ends[1], "coupling": dials.coupling}
     said |= {"weight_decay": dials.weight_decay, "lr": dials.lr, "schedule": dials.schedule}
-    said |= {"label_noise": task.label_noise, "train_size": task.train_size, "augment": bool(task.augment)}
+    said |= {"train_size": task.settings().get("train_size")}
+    if isinstance(task, Vision):
+        said |= {"label_noise": task.label_noise, "augment": bool(task.augment)}
     said |= {"seed": dials.seed, "seeds": dials.seeds, "by_hand": trial.told, "steps": (0, *trial.steps)[-1]}
     errors = [history.curves["test_error"][-1] for history in trial.histories]
     said |= {name: trial.last(name) for name in RESULTS}
+    if isinstance(task, DQN):
+        said |= {"mean_return": task.points(1 - trial.last("test_error"))}
     diverged = min(trial.diverged, default=None)
     return said | {"test_error_sd": pd.Series(errors, dtype=float).std(), "diverged_at": diverged}
 
 
 COLUMNS = [
     "run", "task", "optimizer", "timing", "start", "stop", "coupling", "weight_decay", "lr", "schedule", "label_noise",
-    "train_size", "augment", "seed", "seeds", "by_hand", "steps", *RESULTS, "test_error_sd", "diverged_at",
+    "train_size", "augment", "seed", "seeds", "by_hand", "steps", *RESULTS, "test_error_sd", "mean_return",
+    "diverged_at",
 ]  # fmt: skip
 
 
 def seen(rows: pd.DataFrame) -> list[str]:
     """Return the columns that a table on the screen needs."""
     differs = [name for name in rows.columns if rows[name].nunique(dropna=False) > 1]
-    return [name for name in rows.columns if name in ALWAYS or name in differs]
+    games = ["mean_return"] if rows["mean_return"].notna().any() else []
+    return [name for name in rows.columns if name in (*ALWAYS, *differs, *games)]
 
 
 def spoken(name: str) -> str:
@@ -81,7 +94,7 @@ def to_html(rows: pd.DataFrame, by: str = "run", down: bool = False) -> str:
 
 
 def _say(name: str, value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if pd.isna(value):
         return "–"
     return NUMBERS.get(name, "{:.3g}" if isinstance(value, float) else "{}").format(value)
 

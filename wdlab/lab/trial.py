@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from wdlab.lab.dials import Dials, labels
+from wdlab.lab.usual import NAMED
 from wdlab.run import Run
 from wdlab.train import History, Training
 
@@ -33,6 +34,11 @@ class Band:
     mean: list[float]
     low: list[float]
     high: list[float]
+
+    def through(self, turn: Callable[[float], float]) -> Band:
+        """Return this band with `turn`, a linear function, applied to every value."""
+        ends = [sorted((turn(low), turn(high))) for low, high in zip(self.low, self.high, strict=True)]
+        return Band(self.x, [turn(y) for y in self.mean], [low for low, _ in ends], [high for _, high in ends])
 
 
 @dataclass(eq=False)
@@ -71,8 +77,9 @@ class Trial:
 
     @cached_property
     def fall(self) -> float:
-        """The last multiplier of the learning rate."""
-        return float(self.run.schedule.table(self.run.steps)[-1])
+        """The last multiplier of the learning rate over the first."""
+        table = self.run.schedule.table(self.run.steps)
+        return float(table[-1] / table[0])
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -141,4 +148,10 @@ def spans(decay: Tensor) -> list[tuple[float, float]]:
 
 def named(trials: Sequence[Trial]) -> list[str]:
     """Return a label for each of `trials` that says only what differs between them."""
-    return labels([trial.dials for trial in trials], [trial.sign for trial in trials])
+    return labels([_with_task(trial) for trial in trials], [trial.sign for trial in trials])
+
+
+def _with_task(trial: Trial) -> Dials:
+    """Return the dials, which do not know what the Lab's own task is called, with its name."""
+    name = trial.run.task.name
+    return replace(trial.dials, task=name) if trial.dials.task is None and name in NAMED else trial.dials

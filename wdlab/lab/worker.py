@@ -12,7 +12,7 @@ from wdlab.run import Run
 from wdlab.train import History, Training
 
 FRAME = 0.2  # seconds between two pictures, at least
-LATE = 0.8  # ... and at most, while drawing takes no longer than half of it
+BEHIND = 0.9  # seconds that curves may be behind the training, with a tenth to spare
 SHARE = 3.0  # how many times longer it trains than it draws
 
 Report = Callable[["Worker"], bool]
@@ -26,9 +26,9 @@ class Worker:
 
     `report` and at last, whatever happened, `ended` are called in that thread. `trainings` holds the training and its
     forks, all at the same step, and `histories` what each has left; `error` is the exception that ended the run, if one
-    did. At step `until`, and after `pause`, it rests. Where the runs ask for readings too seldom, a `prompt` one takes
-    more, so that no picture is old. Nothing here refers to whoever watches: callbacks that hold it weakly let it be
-    collected while the run goes on.
+    did. At step `until`, and after `pause`, it rests. A `prompt` one takes a reading for every picture besides those
+    that the runs ask for, so that no picture is old. Nothing here refers to whoever watches: callbacks that hold it
+    weakly let it be collected while the run goes on.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Worker:
         self._worked = 0.0  # seconds of training, without the rests
         self._since: float | None = None
         self._next = self._due = 0.0  # when the next picture is allowed, and when it is wise
-        self._read = 0.0  # when the last reading was taken
+        self._slow_step = self._slow_picture = 0.0  # seconds of the slowest so far
         self._lock = threading.Lock()
         self._orders: deque[Order] = deque()
         self._asked = 0  # steps to take in a pause
@@ -152,7 +152,7 @@ class Worker:
     def _train(self) -> None:
         wanted = self._show()  # at once, for the first run on a machine has to make its data
         self.trainings.append(Training(self.runs, self.device))
-        self._since = self._read = time.monotonic()
+        self._since = time.monotonic()
         self._news = True  # the net as it begins
         self._due = self._next  # the first point cannot come too soon
         while wanted and not self.stopped and not self.trainings[0].done:
@@ -162,7 +162,9 @@ class Worker:
                 continue
             if time.monotonic() >= self._due:
                 wanted = self._show() and self._is_finite()
+            before = time.monotonic()
             self._advance()
+            self._slow_step = max(self._slow_step, time.monotonic() - before)
         self._collect()
         time.sleep(max(self._next - time.monotonic(), 0.0))  # the last picture is a picture, too
 
@@ -213,23 +215,30 @@ class Worker:
     def _show(self) -> bool:
         before = time.monotonic()
         self._news = False
-        self._collect(fresh=self.prompt and before - self._read > FRAME)
+        self._collect(fresh=self.prompt)
         wanted = self._report(self)
         now = time.monotonic()
-        self._next = before + FRAME
-        spent = now - before
-        self._due = max(self._next, now + min(SHARE * spent, max(LATE - spent, spent)))
+        self._next, spent = before + FRAME, now - before
+        self._slow_picture = max(self._slow_picture, spent) if self.trainings else 0.0
+        self._due = max(self._next, now + self._wait_after(spent))
         return wanted
+
+    def _wait_after(self, spent: float) -> float:
+        """Return for how long to train after a picture that took `spent` seconds.
+
+        What the next one shows is seen when it is drawn. So a step that ends right after a picture waits for this long,
+        for the step that is under way then, and for the next picture, and all three fit into BEHIND even if both are
+        as slow as the slowest so far. Where pictures are so slow that they cannot, training has half of the time.
+        """
+        room = BEHIND - self._slow_step - self._slow_picture
+        return min(SHARE * spent, max(room, spent))
 
     def _collect(self, fresh: bool = False) -> None:
         """Take over what has been measured; with `fresh` measure first."""
-        known = self.histories[0][0].steps if self.histories else ()
         if fresh:
             for training in self.trainings:
                 training.read()
         self.histories = [tuple(training.histories()) for training in self.trainings]
-        if self.histories and self.histories[0][0].steps != known:
-            self._read = time.monotonic()
 
     def _is_finite(self) -> bool:
         """Whether any member of any branch still trains."""

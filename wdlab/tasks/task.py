@@ -60,6 +60,11 @@ class Task(ABC):
         """Steps of a run of the task's own length."""
 
     @property
+    def wrong(self) -> str:
+        """What `test_error` is the share of, in words for the axis of a figure."""
+        return "wrong answers"
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """The packages, besides torch and mnist1d, whose versions decide what the examples are."""
         return ()

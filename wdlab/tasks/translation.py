@@ -61,6 +61,11 @@ class Translation(Task):
         return self.epochs * self.epoch
 
     @property
+    def wrong(self) -> str:
+        """What `test_error` is the share of."""
+        return "sentences with a wrong word"
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """What spells the numbers."""
         return ("num2words",)

@@ -34,12 +34,13 @@ from wdlab.measures.sharpness import hessian_traces
 from wdlab.run import Run
 from wdlab.stats import Effect, kendall
 from wdlab.sweeps import sweep
-from wdlab.tasks import generator, of_vision
+from wdlab.tasks import generator
 from wdlab.train import History, Training, pick_device
 
 Base = Callable[[str], Run]
 
 EXAMPLES = 500  # training examples that a net is measured on
+TOGETHER = {"mlp": 4, "resnet": 2}  # nets that are measured at once: what they remember of EXAMPLES stays in cache
 FEW_MEASURES = 100  # of MLPs that are done before another process is awake
 RECOMMENDED = "magnitude_pac_bayes"
 """The one measure this course recommends, chosen on seeds from 10,000 on: noise in proportion to each weight."""
@@ -66,12 +67,6 @@ def fitted(scale: str) -> Run:
     Where it does not, the nets differ in how far they came, and flatness has nothing to say about that.
     """
     return shortened(network("demo"), 25) if scale == "ci" else network(scale)
-
-
-def small_image_resnet(scale: str) -> Run:
-    """Return chapter 03's 2-D ResNet, at ci scale on smaller images."""
-    run = image_resnet(scale)
-    return replace(run, task=replace(of_vision(run.task), image_size=7)) if scale == "ci" else run
 
 
 def over_timings(base: Run, seeds: Sequence[int], timings: Sequence[Timing] = tuple(TIMINGS.values())) -> list[Run]:
@@ -107,7 +102,8 @@ def learned_from(training: Training, initial: Mapping[str, Tensor] | None = None
     of_seed = [training.seeds.index(run.seed) for run in training.runs]
     chosen = torch.stack([training.batches.sets[seed][:EXAMPLES] for seed in of_seed]).to(training.device)
     labels = training.train_labels[torch.tensor(of_seed, device=training.device)].gather(1, chosen)
-    return Subject(training.model, training.inputs[chosen], labels, initial, seed=training.seeds[0])
+    together = TOGETHER[training.spec.name]
+    return Subject(training.model, training.inputs[chosen], labels, initial, training.seeds[0], together)
 
 
 @torch.no_grad()
@@ -268,7 +264,7 @@ TOO_MUCH = (
 )
 _PLACES: tuple[tuple[str, Base, str], ...] = (
     ("-signals", signal_resnet, "For a 1-D ResNet on MNIST-1D: "),
-    ("-images", small_image_resnet, "For a 2-D ResNet on Fashion-MNIST: "),
+    ("-images", image_resnet, "For a 2-D ResNet on Fashion-MNIST: "),
 )
 BACKWARDS = "among nets that differ in when decay acted, the one that noise of one size hurts more generalizes better."
 SEES = (

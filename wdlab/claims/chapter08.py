@@ -42,8 +42,8 @@ net that has learned are small, and decay has a large share that does no harm.""
 def translating(scale: str) -> Run:
     """Return the run chapter 08 rests on: a small transformer on number words, at `scale` paper IWSLT'14.
 
-    One layer on each side, 48 wide: chosen on seed 10,000, where it translates as many test pairs as two layers of 64
-    do, and costs two fifths, which seeds are worth.
+    One layer on each side, 48 wide: chosen on seed 10,000, where at its best it is as good as two layers of 64 under
+    l2 and decoupled decay, for two fifths of the time, which pays for seeds.
     """
     adam, cosine = Optimizer("adam", 0.01, betas=(0.9, 0.98), eps=EPS), Schedule("cosine", final=1e-3, warmup=1 / 6)
     if scale == "ci":
@@ -191,7 +191,8 @@ def _seen(of_runs: Callable[[pd.DataFrame], float], coupling: str = "") -> Measu
 
 
 def _levels(smallest: float) -> dict[str, Level]:
-    return {scale: Level(seeds, smallest) for scale, seeds in zip(SCALES, (2, 3, 10, 3), strict=True)}
+    """As many seeds at demo scale as about four minutes of two cores train over the whole grid: fixed before a look."""
+    return {scale: Level(seeds, smallest) for scale, seeds in zip(SCALES, (2, 5, 10, 3), strict=True)}
 
 
 CLAIMS = (

@@ -261,7 +261,8 @@ display(Markdown("\n".join(rows)))
 
 # %%
 decayed = Results(tuple(history for history in results.histories if history.run.decay.strength > 0))
-Translator(decayed, coupling="decoupled", text="321047")
+at = table.loc[of(table, "decoupled")["score"].idxmax()]  # open where it is good
+Translator(decayed, coupling="decoupled", lr=at["lr"], weight_decay=at["weight_decay"], text="321047")
 
 # %% [markdown]
 # (The Explorer frames cells within 5 *percent* of the best of the coupling that it shows.)
@@ -316,13 +317,9 @@ drowned = check("mixing-in-v-shortens-where-l2-fails")
 drowned
 
 # %%
-size = drowned.effect
-told = (
-    f"Shorter by {size:+.0%}."
-    if size == size
-    else "In some seed decay spoiled no cell, or a run diverged before a reading."
-)
-predictions.reveal("cut", CUT[0 if size > 0.1 else 2 if size < -0.1 else 1], told)
+size, answer = drowned.effect, CUT[0 if drowned.effect > 0.1 else 2 if drowned.effect < -0.1 else 1]
+nobody = Markdown("Nobody is scored: in some seed decay spoiled no cell, or a run diverged before a reading.")
+nobody if size != size else predictions.reveal("cut", answer, f"Shorter by {size:+.0%}.")
 
 # %% [markdown]
 # And is it mixing that costs the score there? In the cells that l2 spoils, for each coupling with the same λ's:

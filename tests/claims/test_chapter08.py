@@ -92,6 +92,8 @@ def test_undamped_runs_differ_in_eps() -> None:
     for run in undamped(base, 10_000):
         told = {line.split(":")[0] for line in differences(run, base)}
         assert "optimizer.eps" in told and told <= {"optimizer.eps", "seed", "decay.strength", "decay.coupling"}
+        assert run.decay.strength == 0 or run.decay.strength == sorted(STRENGTHS[run.decay.coupling])[2]
+    assert {run.decay.coupling for run in undamped(base, 10_000) if run.decay.strength} == set(STRENGTHS) - {NONE}
 
 
 @pytest.mark.parametrize("claim", chapter08.CLAIMS, ids=lambda claim: claim.id)
@@ -121,6 +123,17 @@ def test_cells_are_drowned_by_decay_and_not_by_a_learning_rate() -> None:
     found = drowned(runs(GRID)).set_index(["lr", "weight_decay"])["role"]
     assert {key for key, role in found.items() if role == "best"} == {(0.1, 2.0), (0.2, 1.0), (0.3, 4.0)}
     assert {key for key, role in found.items() if role == "drowned"} == {(0.1, 4.0), (0.2, 2.0), (0.2, 3.0), (0.2, 4.0)}
+
+
+def test_roles_do_not_hang_on_the_order_of_the_runs_and_of_equal_cells_the_weakest_is_the_best() -> None:
+    tied = {**GRID, (0.1, 3.0): GRID[0.1, 2.0], (0.3, 1.0): (0.20, 0.0)}
+    roles = [
+        drowned(table).set_index(["lr", "weight_decay"])["role"].to_dict()
+        for table in (runs(tied), runs(tied).iloc[::-1], runs(tied).sample(frac=1, random_state=1))
+    ]
+    assert roles[0] == roles[1] == roles[2]
+    assert {cell for cell, role in roles[0].items() if role == "best"} == {(0.1, 2.0), (0.2, 1.0), (0.3, 1.0)}
+    assert {cell for cell, role in roles[0].items() if role == "drowned" and cell[0] == 0.3} == {(0.3, 2.0), (0.3, 3.0)}
 
 
 def test_bleu_is_that_of_the_best_run_of_each_seed_and_coupling() -> None:

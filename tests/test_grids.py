@@ -9,7 +9,18 @@ import pandas as pd
 import pytest
 
 from wdlab import Decay, Model, Optimizer, Run, sweep
-from wdlab.grids import NONE, best_strengths, cells, decades_moved, decay_share, good_shares, grid, of, tabulate
+from wdlab.grids import (
+    NONE,
+    best_strengths,
+    cells,
+    decades_moved,
+    decay_share,
+    good_shares,
+    grid,
+    objective_step,
+    of,
+    tabulate,
+)
 from wdlab.stats import differences
 
 BASE = Run(model=Model(width=8, depth=1), optimizer=Optimizer("adam", 0.01, eps=1e-4), steps=40, evaluations=4)
@@ -110,3 +121,13 @@ def test_the_best_lambda_and_how_far_it_moves() -> None:
     assert best_strengths(made(scores)) == {0.1: 10.0, 0.2: 1.0, 0.4: 1.0}
     assert decades_moved(made(scores)) == pytest.approx(-1)
     assert decades_moved(made({(lr, strength): s for (lr, strength), s in scores.items() if lr != 0.1})) == 0
+
+
+def test_the_objectives_step_is_a_mean_over_the_readings_of_its_part() -> None:
+    (history,) = sweep([replace(BASE, decay=Decay(0.1, coupling="l2"))], jobs=1).histories
+    lengths = history.curves["objective_step"][1:]
+    assert objective_step(history) == pytest.approx(sum(lengths) / 4)
+    assert objective_step(history, (0.25, 0.5)) == pytest.approx(lengths[1])
+    early = replace(history, curves={**history.curves, "objective_step": (math.nan, 2.0, 4.0, math.nan, math.nan)})
+    assert objective_step(early) == 3.0 and math.isnan(objective_step(early, (0.5, 1.0)))
+    assert tabulate(sweep([history.run], jobs=1))["objective_step"].tolist() == [objective_step(history)]

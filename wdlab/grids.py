@@ -43,11 +43,12 @@ def grid(base: Run, strengths: Mapping[str, Sequence[float]], lrs: Sequence[floa
 
 
 def tabulate(results: Results, metric: str = "test_accuracy", during: tuple[float, float] = (0.0, 1.0)) -> pd.DataFrame:
-    """Return one row a run: coupling, lr, weight_decay, seed, score, diverged_at, decay_share.
+    """Return one row a run: coupling, lr, weight_decay, seed, score, diverged_at, decay_share, objective_step.
 
     `score` is the last reading of `metric`: a column of `Results.table` of which more is better, or WORD_CHANCE,
     exp(-test_loss). A run that diverged answers nothing any more: its score is 0 and it counts in every mean.
-    `decay_share` is read in the part `during` of the run. Raises ValueError for an unknown metric.
+    `decay_share` and `objective_step` are read in the part `during` of the run. Raises ValueError for an unknown
+    metric.
     """
     table = results.table.assign(**{WORD_CHANCE: np.exp(-results.table["test_loss"])})
     known("metric", metric, table.columns)
@@ -56,6 +57,7 @@ def tabulate(results: Results, metric: str = "test_accuracy", during: tuple[floa
     found["coupling"] = found["coupling"].where(found["weight_decay"] > 0, NONE)
     found["score"] = table[metric].where(table["diverged_at"].isna(), 0.0)
     found["decay_share"] = [decay_share(history, during) for history in results.histories]
+    found["objective_step"] = [objective_step(history, during) for history in results.histories]
     return found
 
 
@@ -65,10 +67,24 @@ def decay_share(history: History, during: tuple[float, float] = (0.0, 1.0)) -> f
     The two are the lengths of the parts of a step (`History`); `during` = (a, b) are the steps above a and up to b of
     the run. NaN where the run diverged before the first of these readings.
     """
+    shares = [decay / (decay + rest) for decay, rest in _parts(history, during) if decay + rest > 0]
+    return float(np.mean(shares)) if shares else math.nan
+
+
+def objective_step(history: History, during: tuple[float, float] = (0.0, 1.0)) -> float:
+    """Return how far a step moves the weights for the gradient of the loss: a mean over the readings in `during`.
+
+    NaN where the run diverged before the first of these readings.
+    """
+    lengths = [length for _, length in _parts(history, during) if math.isfinite(length)]
+    return float(np.mean(lengths)) if lengths else math.nan
+
+
+def _parts(history: History, during: tuple[float, float]) -> list[tuple[float, float]]:
+    """The lengths (decay, objective) of the parts of a step at the readings in `during`."""
     first, last = (share * history.run.steps for share in during)
     parts = zip(history.steps, history.curves["decay_step"], history.curves["objective_step"], strict=True)
-    shares = [decay / (decay + rest) for step, decay, rest in parts if first < step <= last and decay + rest > 0]
-    return float(np.mean(shares)) if shares else math.nan
+    return [(decay, rest) for step, decay, rest in parts if first < step <= last]
 
 
 def cells(runs: pd.DataFrame, near: float = NEAR) -> pd.DataFrame:

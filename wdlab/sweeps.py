@@ -28,7 +28,7 @@ from wdlab.train import History, Training, group_key, pick_device
 
 logger = logging.getLogger(__name__)
 
-MEMBERS = {"mlp": 24, "resnet": 6, "transformer": 4, "convnet": 4}
+MEMBERS = {"mlp": 24, "resnet": 6, "transformer": 8, "convnet": 4}
 """Members that train together on a CPU: enough to fill matrix products and vectors, few enough to stay in cache."""
 GPU_MEMBERS = {
     "mlp": 64,

@@ -12,15 +12,16 @@ from wdlab import claims
 from wdlab.claims import CLAIMS, Setting, chapter08
 from wdlab.claims.chapter08 import (
     EPS,
+    EVERY,
     STRENGTHS,
     bleu_of_best,
+    cut,
     drowned,
-    others,
     over_the_grid,
     rates,
     room,
     seeing,
-    slow_surplus,
+    strengths,
     surplus,
     trained,
     translating,
@@ -40,7 +41,7 @@ BASES = {"translating": translating, "seeing": seeing}
 def runs(scores: dict[tuple[float, float], tuple[float, float]], coupling: str = "l2") -> pd.DataFrame:
     """A grid of one seed from (lr, lambda) -> (score, decay's share)."""
     rows = [
-        {"lr": lr, "weight_decay": strength, "score": score, "decay_share": share}
+        {"lr": lr, "weight_decay": strength, "score": score, "decay_share": share, "objective_step": lr}
         for (lr, strength), (score, share) in scores.items()
     ]
     return pd.DataFrame(rows).assign(coupling=coupling, seed=0, diverged_at=math.nan)
@@ -62,31 +63,37 @@ def test_the_claims_come_after_those_of_the_chapters_before() -> None:
 
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES)
 @pytest.mark.parametrize("scale", claims.SCALES)
-def test_runs_of_a_grid_differ_in_seed_lr_and_decay_alone(scale: str, base: claims.claim.Callable) -> None:
-    found = over_the_grid(base(scale), scale, SEEDS)
+@pytest.mark.parametrize("every", [False, True])
+def test_runs_of_a_grid_differ_in_seed_lr_and_decay_alone(scale: str, base: claims.claim.Callable, every: bool) -> None:
+    found = over_the_grid(base(scale), scale, SEEDS, every)
     told = {line.split(":")[0] for run in found for line in differences(found[0], run)}
     assert told == {"seed", "optimizer.lr", "decay.strength", "decay.coupling"}
     assert {run.optimizer.eps for run in found} == {EPS}
     counts = pd.Series([run.decay.coupling if run.decay.strength else NONE for run in found]).value_counts()
-    assert counts["l2"] == counts["decoupled"] == counts["adaptive"]
+    assert set(counts.index) == {NONE, *(COUPLINGS if every else set(STRENGTHS) - {NONE})}
+    assert counts.drop(NONE).nunique() == 1 and counts["l2"] == counts[NONE] * len(strengths(scale)["l2"])
 
 
 def test_every_coupling_has_as_many_powers_of_ten() -> None:
-    steps = {name: [math.log10(b / a) for a, b in itertools.pairwise(some)] for name, some in STRENGTHS.items()}
+    steps = {name: [math.log10(b / a) for a, b in itertools.pairwise(some)] for name, some in EVERY.items()}
     assert all(found == pytest.approx([1, 1, 1]) for name, found in steps.items() if name != NONE)
 
 
-def test_the_couplings_that_are_left_and_the_undamped_ones() -> None:
+def test_every_coupling_has_its_place_in_the_grid_of_the_four() -> None:
     base = translating("demo")
-    runs = others(base, "demo", SEEDS)
-    left = {run.decay.coupling for run in runs}
-    assert left | set(STRENGTHS) - {NONE} == set(COUPLINGS)
-    assert {run.optimizer.lr for run in runs} == set(rates("demo")) and {run.seed for run in runs} == set(SEEDS)
-    assert {run.decay.strength for run in runs} == set(STRENGTHS["l2"][-2:])
-    assert len(set(runs)) == len(runs) == 3 * len(rates("demo")) * 2 * len(SEEDS)
+    every, four = (over_the_grid(base, "demo", SEEDS, every) for every in (True, False))
+    assert set(four) < set(every) and len(set(every)) == len(every) == len(rates("demo")) * (1 + 6 * 4) * len(SEEDS)
+    assert list(EVERY) == [NONE, *COUPLINGS] and all(EVERY[name] == some for name, some in STRENGTHS.items())
+    assert len({EVERY[name] for name in EVERY if name not in (NONE, "decoupled")}) == 1, "l2's lambdas for the others"
+
+
+def test_undamped_runs_differ_in_eps() -> None:
+    base = translating("demo")
     for run in undamped(base, 10_000):
         told = {line.split(":")[0] for line in differences(run, base)}
         assert "optimizer.eps" in told and told <= {"optimizer.eps", "seed", "decay.strength", "decay.coupling"}
+        assert run.decay.strength == 0 or run.decay.strength == sorted(STRENGTHS[run.decay.coupling])[2]
+    assert {run.decay.coupling for run in undamped(base, 10_000) if run.decay.strength} == set(STRENGTHS) - {NONE}
 
 
 @pytest.mark.parametrize("claim", chapter08.CLAIMS, ids=lambda claim: claim.id)
@@ -118,6 +125,17 @@ def test_cells_are_drowned_by_decay_and_not_by_a_learning_rate() -> None:
     assert {key for key, role in found.items() if role == "drowned"} == {(0.1, 4.0), (0.2, 2.0), (0.2, 3.0), (0.2, 4.0)}
 
 
+def test_roles_do_not_hang_on_the_order_of_the_runs_and_of_equal_cells_the_weakest_is_the_best() -> None:
+    tied = {**GRID, (0.1, 3.0): GRID[0.1, 2.0], (0.3, 1.0): (0.20, 0.0)}
+    roles = [
+        drowned(table).set_index(["lr", "weight_decay"])["role"].to_dict()
+        for table in (runs(tied), runs(tied).iloc[::-1], runs(tied).sample(frac=1, random_state=1))
+    ]
+    assert roles[0] == roles[1] == roles[2]
+    assert {cell for cell, role in roles[0].items() if role == "best"} == {(0.1, 2.0), (0.2, 1.0), (0.3, 1.0)}
+    assert {cell for cell, role in roles[0].items() if role == "drowned" and cell[0] == 0.3} == {(0.3, 2.0), (0.3, 3.0)}
+
+
 def test_bleu_is_that_of_the_best_run_of_each_seed_and_coupling() -> None:
     base = translating("ci")
     results = trained(over_the_grid(base, "ci", SEEDS))
@@ -136,7 +154,20 @@ def test_bleu_is_that_of_the_best_run_of_each_seed_and_coupling() -> None:
 def test_the_surplus_is_a_mean_over_learning_rates_that_drown() -> None:
     assert surplus(runs(GRID)) == pytest.approx(((0.7 - 0.2) + ((0.3 + 0.5 + 0.9) / 3 - 0.1)) / 2)
     assert math.isnan(surplus(runs({cell: (0.5, share) for cell, (_, share) in GRID.items()})))
-    assert slow_surplus(runs(GRID)) == pytest.approx(0.0 - 0.1)
+
+
+def test_the_cut_is_that_of_the_objective_in_the_cells_that_l2_spoils() -> None:
+    spoiled = {(0.1, 4.0): 0.5, (0.2, 2.0): 0.25, (0.2, 3.0): 0.5, (0.2, 4.0): 1.0}
+    l2, other = runs(GRID), runs({cell: (0.9, 0.1) for cell in GRID}, "first_moment")
+    l2["objective_step"] *= [spoiled.get(cell, 7.0) for cell in GRID]
+    shuffled = pd.concat([other, l2]).sample(frac=1, random_state=0)
+    assert cut(shuffled) == pytest.approx(1 - (0.5 * 0.25 * 0.5) ** (1 / 4))
+    assert cut(shuffled, "first_moment", "l2") == pytest.approx(1 - (0.5 * 0.25 * 0.5) ** (-1 / 4))
+    assert cut(shuffled, where="best") == pytest.approx(1 - 7.0)
+    lost = other.assign(objective_step=[math.nan if cell == (0.2, 2.0) else 1.0 for cell in GRID])
+    assert math.isnan(cut(pd.concat([l2, lost]))), "a partner without a reading is not left out in silence"
+    flat = {cell: (0.5, share) for cell, (_, share) in GRID.items()}
+    assert math.isnan(cut(pd.concat([runs(flat), other])))
 
 
 def test_the_best_of_every_seed_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

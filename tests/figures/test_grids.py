@@ -9,7 +9,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from wdlab.figures.grids import best_lambdas, best_scores, heat_maps, shares
-from wdlab.grids import NONE
+from wdlab.grids import NONE, of
 from wdlab.stats import interval
 
 LRS, STRENGTHS = (0.001, 0.01), {NONE: (0.0,), "l2": (1e-4, 1e-3, 1e-2), "decoupled": (0.1, 1.0)}
@@ -96,3 +96,17 @@ def test_shares_run_through_the_lambdas_of_a_learning_rate(runs: pd.DataFrame) -
     assert "decoupled: from 0.10 to 0.90" in drawn.alt
     gone = runs.assign(decay_share=runs["decay_share"].where(runs["coupling"] == "decoupled"))
     assert "l2, lr 0.01, lambda 0.01: diverged before a reading" in shares(gone).alt
+
+
+def test_seven_couplings_stand_in_two_rows_of_cells_of_one_size(runs: pd.DataFrame) -> None:
+    every = pd.concat([runs, *(of(runs, "l2").assign(coupling=name) for name in ("a", "b", "c", "d"))])
+    drawn = heat_maps(every)
+    drawn.figure.draw_without_rendering()
+    *panels, _ = drawn.figure.axes
+    boxes = [panel.get_position() for panel in panels]
+    assert (
+        len(panels) == 7
+        and len({round(box.y0, 3) for box in boxes[:4]}) == len({round(box.y0, 3) for box in boxes[4:]}) == 1
+    )
+    assert boxes[0].y0 > boxes[4].y1 and boxes[3].x1 == pytest.approx(boxes[6].x1, abs=0.01)
+    assert [bool(panel.get_ylabel()) for panel in panels] == [True, False, False, False, True, False, False]

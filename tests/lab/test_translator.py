@@ -75,13 +75,15 @@ def test_digits_are_spelled_and_the_answer_is_judged(widget: Translator) -> None
 @pytest.mark.parametrize(
     ("text", "told"),
     [("", "is empty"), ("  ", "is empty"), ("siebenundfünfzehnx", "x"), ("1000000", "below a million"),
-     ("eins" * 60, "40 at most")],
+     ("eins" * 60, "40 at most"), ("zwei" * 5000, "40 at most"), ("x" * 5000, "is unknown"), ("zwei" + "x" * 5000, "x"),
+     ("9" * 5000, "below a million"), ("<script>alert(1)</script>", "&lt;script&gt;")],
 )  # fmt: skip
 def test_what_is_no_number_gets_a_message_and_changes_nothing_else(widget: Translator, text: str, told: str) -> None:
     before = widget.image.value
     widget.typed.value = text
     widget.typed.value = text + " "  # an empty line typed over an empty line is no change
     assert 'role="alert"' in widget.answer.value and told in widget.answer.value
+    assert len(widget.answer.value) < 1000 and "<script>" not in widget.answer.value
     assert widget.heard == {} and widget.image.value == before
     with pytest.raises(ValueError, match="text="):
         widget.say(text)

@@ -80,8 +80,8 @@ class Language:
             found = self._part.match(plain, at)
             if found is None:
                 raise ValueError(
-                    f"text={text!r} is not a {self.name} number in words: {plain[at:]!r} is unknown. Type one below a "
-                    f"million, such as {self.spell(47)}; its parts may be {', '.join(self.parts)}."
+                    f"text={text!r:.80} is not a {self.name} number in words: {plain[at:]!r:.40} is unknown. Type one "
+                    f"below a million, such as {self.spell(47)}; its parts may be {', '.join(self.parts)}."
                 )
             parts.append(found.group())
             at = found.end()

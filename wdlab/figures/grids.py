@@ -19,28 +19,42 @@ from wdlab.stats import Effect, interval
 
 MAP = "cividis"
 FRAME = COLOURS[4]
+IN_A_ROW = 4  # heat maps; more would be too small to read
 LIGHT = 0.5  # of the scale of colours, above which ink reads better than white
 
 
 def heat_maps(runs: pd.DataFrame, label: str = "exact match", near: float = NEAR) -> Drawn:
     """Draw the mean score of every cell over learning rate and lambda, a panel for each coupling, on one colour scale.
 
-    `runs` are those of `wdlab.grids.tabulate`. Cells within `near` of the best of all are framed. A cell in which runs
-    diverged is crossed out and says how many of them, and at which step first; they count as 0.
+    Four panels stand in a row. `runs` are those of `wdlab.grids.tabulate`. Cells within `near` of the best of all are
+    framed. A cell in which runs diverged is crossed out and says how many of them, and at which step first; they count
+    as 0.
     """
     found = cells(runs, near)
     groups = {str(coupling): part for coupling, part in found.groupby("coupling", sort=False)}
-    widths = [part["weight_decay"].nunique() for part in groups.values()]
-    figure = Figure(figsize=(1.9 + 0.82 * sum(widths), 3.5), layout="constrained", facecolor=BACKGROUND)
-    axes = figure.subplots(1, len(groups), squeeze=False, width_ratios=widths)[0]
+    figure, axes = _panels_in_rows([part["weight_decay"].nunique() for part in groups.values()])
     scale = Normalize(0.0, max(float(found["score"].max()), 1e-9))
-    for panel, (coupling, part) in zip(axes, groups.items(), strict=True):
+    for place, (panel, (coupling, part)) in enumerate(zip(axes, groups.items(), strict=True)):
         _heat_map(panel, part, scale)
-        name(panel, coupling, "" if coupling == NONE else "λ", "learning rate" if panel is axes[0] else "")
-    bar = figure.colorbar(axes[0].images[0], ax=list(axes), shrink=0.9, pad=0.01)
+        name(panel, coupling, "" if coupling == NONE else "λ", "" if place % IN_A_ROW else "learning rate")
+    bar = figure.colorbar(axes[0].images[0], ax=axes, shrink=0.9, pad=0.01)
     bar.set_label(f"{label} (framed: within {near:g} of the best)", fontsize=8.5)
     told = " ".join(_said(coupling, part, near) for coupling, part in groups.items())
     return Drawn(figure, f"Mean {label} over learning rate and lambda. {told}", found)
+
+
+def _panels_in_rows(columns: list[int]) -> tuple[Figure, list[Axes]]:
+    """Panels for so many columns of cells each, all cells of one width, IN_A_ROW panels to a row."""
+    rows = [columns[first : first + IN_A_ROW] for first in range(0, len(columns), IN_A_ROW)]
+    widest = max(map(sum, rows))
+    figure = Figure(figsize=(1.9 + 0.82 * widest, 3.5 * len(rows)), layout="constrained", facecolor=BACKGROUND)
+    cut, axes = figure.add_gridspec(len(rows), widest), []  # one for all panels, so that they share the colour bar
+    for line, row in enumerate(rows):
+        place = widest - sum(row)  # to the right, where the panels of a full row end too
+        for width in row:
+            axes.append(figure.add_subplot(cut[line, place : place + width]))
+            place += width
+    return figure, axes
 
 
 def _heat_map(axes: Axes, part: pd.DataFrame, scale: Normalize) -> None:

@@ -17,6 +17,7 @@ from wdlab.tasks import translate
 from wdlab.train import History
 
 START = "siebenundvierzig"
+DIGITS = 80  # as many as are read, leading zeros among them
 
 
 class Translator(Explorer):
@@ -104,6 +105,6 @@ def in_german(text: str) -> str:
     plain = text.strip()
     if not plain.isdecimal():
         return text
-    if int(plain) >= LIMIT:
-        raise ValueError(f"text={text!r} is not allowed; give a number below a million.")
+    if len(plain) > DIGITS or int(plain) >= LIMIT:  # Python itself reads no number of thousands of digits
+        raise ValueError(f"text={text!r:.80} is not allowed; give a number below a million.")
     return GERMAN.spell(int(plain))

@@ -203,7 +203,9 @@ def translate(networks: Sequence[Mapping[str, Tensor]], text: str) -> list[str]:
     """
     parts = GERMAN.segment(text)
     if len(parts) > MOST_PARTS:
-        raise ValueError(f"text={text!r} has {len(parts)} parts; give a number below a million, {MOST_PARTS} at most.")
+        raise ValueError(
+            f"text={text!r:.80} has {len(parts)} parts; give a number below a million, {MOST_PARTS} at most."
+        )
     source = torch.tensor([GERMAN.encode(parts)])
     return [answer for (answer,) in answers(networks, source)]
 

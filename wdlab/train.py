@@ -20,6 +20,7 @@ from wdlab.decay import (
     Decay,
     Parts,
     Rates,
+    RMSBuffers,
     Timing,
     adam_,
     adam_parts,
@@ -28,6 +29,8 @@ from wdlab.decay import (
     is_decayed,
     momentum_,
     rates,
+    rmsprop_,
+    rmsprop_parts,
     scale,
     second_moment_,
     sgd_,
@@ -280,8 +283,14 @@ class Training:
                 buffer = self._buffers[0][part]
                 nesterov = self.runs[0].optimizer.nesterov
                 sgd_(self.weights[part], self.gradient[part], buffer, given, _cut(lr, part), self._momentum, nesterov)
-        else:
+        elif self.runs[0].optimizer.name == "adam":
             rate = self._update_adam(lr)
+        else:
+            rate = self._rates(None)
+            for part, given in self._parts(rate):
+                means = RMSBuffers(*(buffer[part] for buffer in self._buffers))
+                alpha, w, g = self._betas[1], self.weights[part], self.gradient[part]
+                rmsprop_(w, g, means, given, _cut(lr, part), alpha, self._eps, eps_inside=True)
         if self._matching is not None and self._matching.copies_norm:
             self._matching.rescale_(self.model, self.diverged_at >= 0)
         return lr, rate
@@ -306,7 +315,9 @@ class Training:
     # The step in two parts
 
     def _keep_of_loss(self) -> None:
-        """Follow what the gradients of the loss alone leave in the buffer that decay enters too."""
+        """Follow what the gradients of the loss alone leave in the buffer that decay enters too, if any steps by it."""
+        if self.runs[0].optimizer.name == "rmsprop":
+            return
         sgd = self.runs[0].optimizer.name == "sgd"
         entered = self._numbers[:1] + (self._numbers[2:3] if sgd else ())
         if self._of_loss is None and any(isinstance(number, Tensor) for number in entered):
@@ -325,6 +336,9 @@ class Training:
         if run.optimizer.name == "sgd":
             given = (rate, lr, self._momentum, run.optimizer.nesterov)
             parts = sgd_parts(start, self.gradient[part], buffers[0], self._of_loss, *given)
+        elif run.optimizer.name == "rmsprop":
+            means = RMSBuffers(*buffers)
+            parts = rmsprop_parts(start, self.gradient[part], means, rate, lr, self._eps, eps_inside=True)
         else:
             rest = (lr, self._betas, self._eps, self.step)
             parts = adam_parts(start, AdamBuffers(*buffers), self._of_loss, rate, *rest)
@@ -467,7 +481,7 @@ class Training:
         for column, value in zip(columns, coupling(name).numbers, strict=True):
             column[member] = value
         self._numbers = tuple(column if column.any() else 0.0 for column in columns)
-        if self.runs[0].optimizer.name == "adam" and isinstance(self._numbers[2], Tensor):
+        if self.runs[0].optimizer.name != "sgd" and isinstance(self._numbers[2], Tensor):
             self._buffers += [torch.zeros_like(self.weights) for _ in range(4 - len(self._buffers))]
 
 

@@ -344,8 +344,8 @@ class RMSprop(_DecayOptimizer):
     under the root, as TensorFlow has it. coupling="l2" is torch.optim.RMSprop.
 
     `alpha` is in [0, 1). `eps` is at least 0, above 0 for coupling "own_buffers". Scaling "gradient_norm" is refused:
-    it is defined by Adam's v. State of each parameter: `v` of its shape, with `centered` also `m`; for "own_buffers" `u`
-    and `s` as well. The other options are explained at the top of the module.
+    it is defined by Adam's v. State of each parameter: `v` of its shape, with `centered` also `m`; for "own_buffers"
+    `u` and `s` as well. The other options are explained at the top of the module.
 
     Raises ValueError for an option outside its range, a parameter without the member axis or a complex one.
     Sources: Tieleman and Hinton (2012), Lecture 6.5; centered by Graves (2013), equation 40.

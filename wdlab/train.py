@@ -77,6 +77,9 @@ class History:
     `diverged_at` is the first step whose loss was not finite, in training or when tested, or at whose reading the
     weights were not, or None; from there on the member stood still. It is the number of steps taken until then, so it
     may be as large as the run is long.
+
+    `broken_at` is the first step at which a game that a net played raised, or None: in training, where the member stood
+    still from there on, or in a test, whose reading is NaN. Neither says anything of the net, so neither is divergence.
     """
 
     run: Run
@@ -84,6 +87,7 @@ class History:
     curves: dict[str, tuple[float, ...]]
     diverged_at: int | None = None
     network: dict[str, Tensor] | None = field(default=None, repr=False, compare=False)
+    broken_at: int | None = None
 
 
 def pick_device(device: str) -> torch.device:
@@ -149,6 +153,7 @@ class Training:
         self._make_buffers()
         members = len(self._members)
         self.diverged_at = torch.full((members,), -1, dtype=torch.int64, device=self.device)
+        self.broken_at = self.diverged_at.clone()
         self._loss_sum = torch.zeros(members, dtype=dtype, device=self.device)
         self._loss_steps = 0
         self._turned = torch.full((members,), torch.nan, dtype=dtype, device=self.device)
@@ -382,10 +387,12 @@ class Training:
         at = min(self.step, self.steps - 1)
         parameters = dict(self.model.named_parameters())
         tested = self.task.evaluate(self.model, self.inputs[: self.task.test_size], self.labels[: self.task.test_size])
+        raised = tested.pop("broken", torch.zeros_like(self.diverged_at, dtype=torch.bool))
+        self.broken_at.masked_fill_(raised & (self.broken_at < 0), self.step)
         with torch.no_grad():
             norm = weight_norm([p for p in parameters.values() if p.ndim > 2])
             # A weight that no test example reads, such as the embedding of a rare word, can be lost without a trace.
-            self._notice_divergence(tested["test_loss"] + norm)
+            self._notice_divergence(tested["test_loss"].masked_fill(raised, 0.0) + norm)
             name, lr = self.runs[0].optimizer.name, self.lr_table[at]
             if self._matching is not None:
                 lr = lr * self._matching.lr_factors(self.model)
@@ -410,14 +417,18 @@ class Training:
         """Return what every run has left so far, in the order of the runs; with `networks` also the nets."""
         steps = tuple(step for step, _ in self.rows)
         values = torch.stack([row for _, row in self.rows]).cpu().double()  # MPS itself has no float64
-        diverged = self.diverged_at.tolist()
+        diverged, broken = self.diverged_at.clone(), self.broken_at.clone()
+        for member in self.batches.broken:  # what stopped it was its game
+            diverged[member], broken[member] = -1, self.diverged_at[member] if broken[member] < 0 else broken[member]
+        lost, raised = ([step if step >= 0 else None for step in at.tolist()] for at in (diverged, broken))
         return [
             History(
                 run,
                 steps,
                 {name: tuple(values[:, index, member].tolist()) for index, name in enumerate(CURVES)},
-                diverged[member] if diverged[member] >= 0 else None,
+                lost[member],
                 self.network(member) if networks else None,
+                raised[member],
             )
             for member, run in enumerate(self.runs)
         ]
@@ -436,7 +447,7 @@ class Training:
         other._flatten()
         other.batches = self.batches.fork()
         other.batches.follow(other.model)
-        for name in ("lr_table", "decay_table", "diverged_at", "_loss_sum"):
+        for name in ("lr_table", "decay_table", "diverged_at", "broken_at", "_loss_sum"):
             setattr(other, name, getattr(self, name).clone())
         other._buffers = [buffer.clone() for buffer in self._buffers]
         other._of_loss = None if self._of_loss is None else self._of_loss.clone()

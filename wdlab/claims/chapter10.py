@@ -177,7 +177,7 @@ def _each(of_table: Table, name: str, measure: Callable[[pd.DataFrame], float]) 
 
     def measured(setting: Setting) -> list[float]:
         runs = of_table(name, setting)
-        return [measure(runs[runs["seed"] == seed]) for seed in setting.seeds]
+        return [chapter09.told(measure, runs[runs["seed"] == seed]) for seed in setting.seeds]
 
     return measured
 

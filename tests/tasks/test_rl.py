@@ -22,7 +22,7 @@ from wdlab.store import Store
 from wdlab.sweeps import Results
 from wdlab.tasks import GAMES, games, generator, rl
 from wdlab.tasks.games import CartPoles, Separate, kind
-from wdlab.tasks.rl import DQN, Experience, Replay, epsilon_at, network_of, returns, td_target
+from wdlab.tasks.rl import DQN, Experience, Replay, epsilon_at, network_of, random_returns, returns, td_target
 
 LITTLE = DQN(frames=700, warmup=100, replay=300, batch_size=16, target_sync=20, epsilon_frames=200, test_size=3)
 NET, ADAM = Model("mlp", 16, 2, norm=False), Optimizer("adam", 1e-3, eps=1.5e-4)
@@ -134,15 +134,13 @@ def test_cartpole_is_truncated_after_500_frames() -> None:
 
 
 def test_a_random_policy_lasts_about_22_frames() -> None:
-    poles, draw, lengths, since = CartPoles(range(50)), np.random.default_rng(0), [], np.zeros(50)
-    for _ in range(600):
-        since += 1
-        moved = poles.step(draw.integers(0, 2, 50))
-        over = np.flatnonzero(moved.terminated)
-        lengths += since[over].tolist()
-        since[over] = 0
-        poles.begin(over.tolist())
-    assert np.mean(lengths) == pytest.approx(22.3, abs=1.5)
+    assert np.mean(random_returns(LITTLE, 0, 400)) == pytest.approx(22.3, abs=2)
+
+
+def test_chance_gets_the_same_from_the_same_seed_and_little_in_breakout() -> None:
+    found = [random_returns(GAMES["breakout"], seed, 40) for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+    assert 0 < np.mean(found[0]) < 2, "a brick or so"
 
 
 MEMBERS = [

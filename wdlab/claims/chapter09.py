@@ -91,12 +91,9 @@ def proving(scale: str) -> list[Run]:
     The game is Pong, in which a net that knows nothing soon loses; in Breakout it may wait for good.
     """
     frames, warmup, width = (120, 60, 4) if scale == "ci" else (1200, 600, 32)
-    changed = {"frames": frames, "warmup": warmup, "replay": frames, "target_sync": 50, "test_size": 1}
+    task = replace(atari("Pong"), frames=frames, warmup=warmup, replay=frames, target_sync=50, test_size=1)
     runs = [dopamine(name, "Pong") for name in DOPAMINE]
-    return [
-        replace(run, task=replace(run.task, **changed), model=replace(run.model, width=width), steps=0, evaluations=1)
-        for run in runs
-    ]
+    return [replace(run, task=task, model=replace(run.model, width=width), steps=0, evaluations=1) for run in runs]
 
 
 def breaking(scale: str) -> Run:

@@ -254,6 +254,19 @@ def returns(task: DQN, model: MemberModel, seeds: Sequence[int]) -> Float[Tensor
     return torch.from_numpy(total).to(first.device, first.dtype)
 
 
+def random_returns(task: DQN, seed: int, episodes: int) -> list[float]:
+    """Return the returns of so many games in which every action is drawn at random: what chance gets."""
+    game = kind(task.environment)
+    games, draw = game.begin(range(episodes)), np.random.default_rng(seed)
+    playing, total = np.ones(episodes, dtype=np.bool_), np.zeros(episodes)
+    while playing.any():
+        moved = games.step(draw.integers(game.actions, size=episodes), playing)
+        total += np.where(playing, moved.reward, 0.0)
+        playing &= ~(moved.terminated | moved.truncated | np.isnan(moved.reward))
+    found: list[float] = total.tolist()
+    return found
+
+
 @dataclass(frozen=True)
 class Played:
     """One greedy episode: what was seen before each action [frame, ...], the `actions`, and the return.

@@ -126,7 +126,7 @@ class QConv(MemberModel):
         kernels = weight.mT.reshape(-1, x.shape[2], layer.size, layer.size)  # [member filter, channel, height, width]
         grouped = x.transpose(0, 1).flatten(1, 2)  # [batch, member channel, height, width]
         found = conv2d(grouped, kernels, bias.flatten(), layer.stride, groups=self.members)
-        return found.unflatten(1, (self.members, layer.filters)).transpose(0, 1)
+        return found.view(len(found), self.members, layer.filters, *found.shape[2:]).transpose(0, 1)
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
         return torch.baddbmm(getattr(self, f"bias_{name}").unsqueeze(1), x, getattr(self, f"weight_{name}"))

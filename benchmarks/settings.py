@@ -90,7 +90,7 @@ NETS: dict[str, Net] = {
 
 GOALS = [Setting("mlp", width, 48, 62) for width in (64, 100)] + [Setting("mlp", 256, 24, 31)]
 OTHERS = [Setting("signals", 8, 8, 31), Setting("images", 8, 8, 14), Setting("translation", 64, 8, 12)]
-OTHERS += [Setting("cartpole", 64, 24, 500), Setting("breakout", 16, 4, 100)]
+OTHERS += [Setting("cartpole", 64, 24, 500), Setting("breakout", 8, 8, 500)]  # the width of notebook 09
 GROWTH = [Setting("mlp", 100, 2**power, 31) for power in range(8)]
 GROWTH += [Setting("mlp", width, 12, 31) for width in (32, 64, 128, 256)]
 GROWTH += [Setting("mlp", 100, 12, steps) for steps in (31, 62, 124, 248)]

@@ -407,9 +407,22 @@ def test_a_trained_agent_is_far_better_than_chance() -> None:
     assert base.task.points(table["test_accuracy"]).median() > 4 * 22.3
 
 
-def test_breakout_is_learned_from_images() -> None:
+def a_little_breakout() -> Run:
     task = replace(GAMES["breakout"], frames=250, warmup=100, epsilon_frames=50, test_size=2, batch_size=8)
-    run = Run(task, Model("convnet", 4, 1, norm=False), ADAM, Schedule("constant"), seed=10_000, evaluations=2)
+    return Run(task, Model("convnet", 4, 1, norm=False), ADAM, Schedule("constant"), seed=10_000, evaluations=2)
+
+
+def test_breakout_reproduces_bit_for_bit() -> None:
+    found = []
+    for _ in range(2):
+        training = Training([a_little_breakout()], "cpu")
+        training.advance(30)
+        found.append((training.weights.clone(), training.batches.replay.seen.clone()))
+    assert all(torch.equal(once, again) for once, again in zip(*found, strict=True))
+
+
+def test_breakout_is_learned_from_images() -> None:
+    run = a_little_breakout()
     together = Training([run, replace(run, decay=Decay(0.1, coupling="decoupled"))], "cpu")
     assert together.batches.replay.seen.dtype == torch.bool
     together.advance(together.steps)

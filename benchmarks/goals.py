@@ -41,7 +41,8 @@ GOALS = [
     Goal(Setting("translation", 64, 8, 12), "plain", 1.7),
     Goal(Setting("cartpole", 64, 24, 250), "plain", 4),
 ]
-SETTINGS = list(dict.fromkeys(goal.setting for goal in GOALS))
+OTHERS = [Setting("breakout", 8, 8, 500)]  # measured without a goal, at the width of notebook 09
+SETTINGS = list(dict.fromkeys([*(goal.setting for goal in GOALS), *OTHERS]))
 LIMITS = {"bookkeeping of a sweep": 0.03, "import wdlab, seconds": 2.0, "wdlab --help, seconds": 0.3}
 
 

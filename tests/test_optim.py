@@ -17,14 +17,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, OneCycleLR
 
 from wdlab.decay import COUPLINGS, Timing
-from wdlab.optim import SGD, Adam
+from wdlab.optim import SGD, Adam, RMSprop
 
 SHAPES = [(), (3,), (1, 5), (2, 3, 1), (0, 2)]
 STEPS = 200
 
 MEMBERS = 3
 
-Ours = type[SGD] | type[Adam]
+Ours = type[SGD] | type[Adam] | type[RMSprop]
 Make = Callable[[list[Parameter]], Optimizer]
 
 
@@ -87,14 +87,30 @@ TORCH = {
     "Adam": (Adam, torch.optim.Adam, {"lr": 0.03, "betas": (0.8, 0.99), "eps": 1e-4}, {}),
     "Adam, l2": (Adam, torch.optim.Adam, {"lr": 0.03, "weight_decay": 0.2}, {}),
     "AdamW": (Adam, torch.optim.AdamW, {"lr": 0.03, "weight_decay": 0.2}, {"coupling": "decoupled"}),
+    "RMSprop": (RMSprop, torch.optim.RMSprop, {"lr": 0.03}, {}),
+    "RMSprop, l2": (RMSprop, torch.optim.RMSprop, {"lr": 0.03, "alpha": 0.9, "weight_decay": 0.2}, {}),
+    "centered": (RMSprop, torch.optim.RMSprop, {"lr": 0.03, "alpha": 0.95, "centered": True}, {}),
+    "centered, l2": (
+        RMSprop,
+        torch.optim.RMSprop,
+        {"lr": 0.03, "alpha": 0.95, "eps": 1e-3, "centered": True, "weight_decay": 0.2},
+        {},
+    ),
 }
+
+
+def cycled(optimizer: Optimizer) -> set[str]:
+    """What a cycle may turn beside lr: a momentum that is not 0, or Adam's first beta."""
+    return {name for name in ("momentum", "betas") if optimizer.defaults.get(name)}
+
+
 SCHEDULES: dict[str, Callable[[Optimizer], LRScheduler] | None] = {
     "constant": None,
     "warmup and cosine to 0": lambda optimizer: LambdaLR(
         optimizer, lambda step: min(step / 10, (1 + math.cos(math.pi * step / STEPS)) / 2)
     ),
     "one cycle, which turns momentum too": lambda optimizer: OneCycleLR(
-        optimizer, max_lr=0.05, total_steps=STEPS + 1, cycle_momentum=optimizer.defaults.get("momentum") != 0
+        optimizer, max_lr=0.05, total_steps=STEPS + 1, cycle_momentum=bool({"momentum", "betas"} & cycled(optimizer))
     ),
 }
 
@@ -145,7 +161,9 @@ def test_a_model_and_float32_and_a_closure() -> None:
 
 # --- coupling, timing, lambda ------------------------------------------------------------------------------------
 
-EVERY = [(Adam, name) for name in COUPLINGS] + [(SGD, name) for name in COUPLINGS if name != "second_moment"]
+EVERY = [(kind, name) for kind in (Adam, RMSprop) for name in COUPLINGS] + [
+    (SGD, name) for name in COUPLINGS if name != "second_moment"
+]
 every_coupling = pytest.mark.parametrize(("kind", "coupling"), EVERY)
 
 
@@ -185,6 +203,12 @@ def test_each_coupling_changes_the_weights() -> None:
     found = [ends(Adam, lr=0.03, coupling=name, weight_decay=0.3)[1] for name in COUPLINGS]
     found += [ends(Adam, lr=0.03)[1]]
     assert all((a - b).abs().max() > 1e-4 for i, a in enumerate(found) for b in found[:i])
+
+
+@pytest.mark.parametrize("option", ["centered", "eps_inside"])
+def test_each_option_of_rmsprop_changes_the_weights(option: str) -> None:
+    off, on = (ends(RMSprop, lr=0.03, eps=1e-3, **{option: value}) for value in (False, True))
+    assert (off[1] - on[1]).abs().max() > 1e-4
 
 
 def test_only_momentum_tells_l2_from_decoupled_in_sgd() -> None:
@@ -516,6 +540,7 @@ SAVED: dict[str, tuple[Ours, dict[str, Any]]] = {
     "scaled": (Adam, {"coupling": "adaptive", "scaling": "gradient_norm", "betas": (0.8, 0.9)}),
     "lr/lr0": (SGD, {"coupling": "decoupled", "scaling": "lr/lr0", "timing": Timing.after(0.5), "steps": 30}),
     "numpy's numbers": (Adam, {"lr": np.float64(0.02), "timing": Timing.first(np.float64(0.5)), "steps": 30}),
+    "RMSprop": (RMSprop, {"centered": True, "eps_inside": True, "coupling": "own_buffers", "lr": 1e-3}),
     "tensors": (Adam, {"lr": torch.tensor(0.02, dtype=torch.float64), "timing": Timing.always()}),
 }
 
@@ -627,6 +652,8 @@ ADAM_MEMBERS = {
     "betas": (each(0.5, 0.9), each(0.9, 0.999)),
     "eps": each(1e-8, 1e-2),
 }
+RMS_MEMBERS = {"lr": each(0.01, 0.1), "weight_decay": each(0.0, 0.5), "alpha": each(0.5, 0.99), "eps": each(1e-4, 1e-2)}
+HYPER = {SGD: SGD_MEMBERS, Adam: ADAM_MEMBERS, RMSprop: RMS_MEMBERS | {"centered": True, "eps_inside": True}}
 SCALED = [(kind, "decoupled", scaling) for kind in (SGD, Adam) for scaling in ("lr/lr0", "none", "gradient_norm")]
 
 
@@ -639,7 +666,7 @@ def of_member(value: Any, k: int) -> Any:
 @pytest.mark.parametrize(("kind", "coupling", "scaling"), [(*pair, "lr") for pair in EVERY] + SCALED)
 @pytest.mark.parametrize("mask", ["everything", "weights"])
 def test_a_member_equals_the_same_run_alone(kind: Ours, coupling: str, scaling: str, mask: str) -> None:
-    hyper: dict[str, Any] = SGD_MEMBERS if kind is SGD else ADAM_MEMBERS
+    hyper: dict[str, Any] = HYPER[kind]
     options: dict[str, Any] = {"coupling": coupling, "scaling": scaling, "mask": mask, "steps": 12}
     options |= {"timing": Timing.first(0.6)}
     together = parameters([(MEMBERS, *shape) for shape in SHAPES])
@@ -693,6 +720,10 @@ MISTAKES: list[tuple[Ours, dict[str, Any], str]] = [
     (Adam, {"betas": 0.9}, r"^betas=0.9 is not allowed; give two numbers in \[0, 1\)"),
     (Adam, {"eps": -1e-8}, "^eps=-1e-08 is not allowed; give a finite number of at least 0"),
     (Adam, {"eps": 0.0, "coupling": "own_buffers"}, "^eps=0.0 is not allowed; .* greater than 0"),
+    (RMSprop, {"alpha": 1.0}, r"^alpha=1.0 is not allowed; give a finite number in \[0, 1\)"),
+    (RMSprop, {"eps": 0.0, "coupling": "own_buffers"}, "^eps=0.0 is not allowed; .* greater than 0"),
+    (RMSprop, {"coupling": "decoupled", "scaling": "gradient_norm"}, "^scaling='gradient_norm' .* with RMSprop"),
+    (RMSprop, {"alpha": two}, r"^alpha for 2 members is not allowed with parameter '0.0'"),
     (Adam, {"coupling": "decoupld"}, "^coupling='decoupld' is unknown; did you mean 'decoupled'"),
     (SGD, {"coupling": "second_moment"}, "^coupling='second_moment' is not allowed with SGD, .* choose 'l2'"),
     (SGD, {"scaling": "norm"}, "^scaling='norm' is unknown; did you mean"),

@@ -41,12 +41,12 @@ def ranges(*extras: str) -> dict[str, SpecifierSet]:
 
 
 def test_requirements_pin_what_pyproject_names() -> None:
-    assert pins("requirements.txt").keys() == ranges("lab", "test").keys()
+    assert pins("requirements.txt").keys() == ranges("lab", "rl", "test").keys()
 
 
-@pytest.mark.parametrize("name", ranges("lab", "test"))
+@pytest.mark.parametrize("name", ranges("lab", "rl", "test"))
 def test_a_pin_lies_in_its_range(name: str) -> None:
-    assert pins("requirements.txt")[name] in ranges("lab", "test")[name]
+    assert pins("requirements.txt")[name] in ranges("lab", "rl", "test")[name]
 
 
 def test_requirements_end_with_wdlab_and_name_no_index() -> None:
@@ -56,7 +56,7 @@ def test_requirements_end_with_wdlab_and_name_no_index() -> None:
 
 def test_binder_pins_what_wdlab_needs_at_the_tested_versions() -> None:
     binder, tested = pins("binder/requirements.txt"), pins("requirements.txt")
-    assert binder.keys() == ranges().keys() | {"ipykernel"}
+    assert binder.keys() == ranges("rl").keys() | {"ipykernel"}
     assert binder == {name: tested[name] for name in binder}
 
 

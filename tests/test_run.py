@@ -109,7 +109,10 @@ def test_numbers_are_kept_as_floats_so_that_equal_runs_look_alike() -> None:
         (lambda: Model(depth=0), r"^depth=0 is not allowed"),
         (lambda: Model(blocks=0), r"^blocks=0 is not allowed"),
         (lambda: Model("resnet", norm=False), r"^norm=False is not allowed with model='resnet'; use model='mlp'"),
-        (lambda: Optimizer("adamw"), r"^optimizer='adamw' is unknown; did you mean 'adam'\? Allowed: adam, sgd\.$"),
+        (
+            lambda: Optimizer("adamw"),
+            r"^optimizer='adamw' is unknown; did you mean 'adam'\? Allowed: adam, rmsprop, sgd\.$",
+        ),
         (lambda: Optimizer(lr=0), r"^lr=0 is not allowed; give a finite number greater than 0\.$"),
         (lambda: Optimizer(lr=-0.1), r"^lr=-0.1 is not allowed"),
         (lambda: Optimizer(lr=math.nan), r"^lr=nan is not allowed"),
@@ -117,6 +120,17 @@ def test_numbers_are_kept_as_floats_so_that_equal_runs_look_alike() -> None:
         (lambda: Optimizer(lr="0.1"), r"^lr='0.1' is not allowed"),
         (lambda: Optimizer(momentum=1), r"^momentum=1 is not allowed; give a finite number in \[0, 1\)\.$"),
         (lambda: Optimizer(momentum=-0.1), r"^momentum=-0.1 is not allowed"),
+        (
+            lambda: Optimizer("rmsprop"),
+            r"^betas=\(0.9, 0.999\) is not allowed with optimizer='rmsprop'.*\(0.0, 0.999\)",
+        ),
+        (
+            lambda: Run(
+                optimizer=Optimizer("rmsprop", betas=(0.0, 0.9)),
+                decay=Decay(scaling="gradient_norm", coupling="decoupled"),
+            ),
+            "^scaling='gradient_norm' is not allowed with optimizer='rmsprop'",
+        ),
         (lambda: Optimizer(betas=(0.9, 1.0)), r"^betas\[1\]=1.0 is not allowed; give a finite number in \[0, 1\)\.$"),
         (lambda: Optimizer(betas=(-0.1, 0.9)), r"^betas\[0\]=-0.1 is not allowed"),
         (lambda: Optimizer(betas=(0.9,)), r"^betas=\(0.9,\) is not allowed; give two numbers in \[0, 1\)"),

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from wdlab import COUPLINGS, Decay, History, Model, Optimizer, Run, Schedule, Timing, Training, Vision
 from wdlab.models import MLP
+from wdlab.optim import RMSprop
 from wdlab.run import Match
 from wdlab.tasks import TASKS, TRANSLATIONS, Batches, Task
 from wdlab.train import CURVES, group_key, pick_device
@@ -24,6 +25,7 @@ from wdlab.train import CURVES, group_key, pick_device
 TINY = Vision("tiny", "fashion", train_size=96, test_size=60, batch_size=16, image_size=7)
 NET = Model(width=8, depth=2)
 ADAM = Optimizer("adam", lr=0.01, betas=(0.8, 0.95), eps=1e-4)
+RMSPROP = Optimizer("rmsprop", lr=0.003, betas=(0.0, 0.95), eps=1e-4)
 BASE = Run(TINY, NET, decay=Decay(0.05), steps=40, evaluations=4)
 
 
@@ -227,16 +229,36 @@ def test_a_residual_network_is_stepped_by_torch_s_sgd(spatial: int) -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-10, msg=name)
 
 
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_rmsprop_takes_the_steps_of_the_optimizer_of_that_name(name: str) -> None:
+    """Which is held to torch's own, and to plain Python; here it is given the gradients that the training found."""
+    asked = run(Timing.first(0.5), name, 0.02, optimizer=RMSPROP)
+    training = Training([asked], "cpu", torch.float64)
+    params = [nn.Parameter(p.detach().clone()) for p in training.model.parameters()]
+    axes = {"coupling": name, "timing": asked.decay.timing, "steps": asked.steps, "mask": lambda _, p: p.ndim > 2}
+    kinds = {"centered": True, "eps_inside": True, "alpha": 0.95, "eps": 1e-4}
+    optimizer = RMSprop(params, RMSPROP.lr, weight_decay=0.02, **kinds, **axes)
+    lrs = RMSPROP.lr * asked.schedule.table(asked.steps)
+    for step in range(asked.steps):
+        optimizer.param_groups[0]["lr"] = lrs[step].item()
+        training.advance()
+        for mine, theirs in zip(params, training.model.parameters(), strict=True):
+            mine.grad = theirs.grad.clone()
+        optimizer.step()
+    for mine, theirs in zip(params, training.model.parameters(), strict=True):
+        torch.testing.assert_close(mine.detach(), theirs.detach(), rtol=1e-9, atol=1e-11)
+
+
 # The step in two parts
 
-PARTED = [(optimizer, name) for optimizer in ("sgd", "adam") for name in COUPLINGS]
+PARTED = [(optimizer, name) for optimizer in ("sgd", "adam", "rmsprop") for name in COUPLINGS]
 PARTED.remove(("sgd", "second_moment"))
 
 
 @pytest.mark.parametrize(("optimizer", "coupling"), PARTED)
 def test_the_two_parts_of_a_step_are_lengths_of_what_adds_up_to_it(optimizer: str, coupling: str) -> None:
     """Three sides that close a triangle, and where a part is known in closed form, that length."""
-    made = ADAM if optimizer == "adam" else Optimizer(momentum=0.9)
+    made = {"adam": ADAM, "rmsprop": RMSPROP, "sgd": Optimizer(momentum=0.9)}[optimizer]
     training = Training([run(None, coupling, optimizer=made, evaluations=40)], "cpu", torch.float64)
     part = training._slice
     for _ in range(training.steps):
@@ -372,6 +394,10 @@ ADAM_MEMBERS = [
         (TIMINGS["of"], "decoupled", 3.0, 3, {"lr": 0.005}),
     ]
 ]
+RMSPROP_MEMBERS = [
+    run(TIMINGS["first"], name, 0.02, seed=seed % 2, optimizer=replace(RMSPROP, betas=(0.0, 0.9 + seed / 100)))
+    for seed, name in enumerate(COUPLINGS)
+]
 BY_GRADIENT = [
     run(TIMINGS["first"], coupling, 0.002, seed=seed, optimizer=ADAM, axes={"scaling": "gradient_norm"})
     for seed, coupling in enumerate(("decoupled", "adaptive", "first_moment", "own_buffers"))
@@ -390,7 +416,7 @@ CONVOLUTIONS = [
 ]
 
 
-@pytest.mark.parametrize("members", [SGD_MEMBERS, ADAM_MEMBERS, BY_GRADIENT, *SCALED, CONVOLUTIONS])
+@pytest.mark.parametrize("members", [SGD_MEMBERS, ADAM_MEMBERS, RMSPROP_MEMBERS, BY_GRADIENT, *SCALED, CONVOLUTIONS])
 def test_a_member_of_a_mixed_batch_equals_the_same_run_alone(members: list[Run]) -> None:
     together = trained(*members)
     for member, (asked, history) in enumerate(zip(members, together.histories(), strict=True)):
@@ -584,7 +610,7 @@ def test_turning_lr_acts_from_that_step_on() -> None:
 
 @pytest.mark.parametrize("before", ["l2", "decoupled"])
 @pytest.mark.parametrize("name", COUPLINGS)
-@pytest.mark.parametrize("optimizer", [Optimizer(), ADAM], ids=["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", [Optimizer(), ADAM, RMSPROP], ids=["sgd", "adam", "rmsprop"])
 def test_turning_the_coupling_finds_its_buffers_as_if_it_had_always_been_there(optimizer, name, before) -> None:
     """Without decay every coupling is the same: so turned on at step 15 each is its own "after" from the start."""
     if optimizer.name == "sgd" and name == "second_moment":
@@ -727,9 +753,10 @@ EVERY = [
 ]
 EVERY += [every_coupling(WORDS, Model("transformer", 16, 1), optimizer) for optimizer in (Optimizer(), ADAM)]
 EVERY += [every_coupling(MOVED, Model("resnet", 2, 1), Optimizer())]
+EVERY += [SGD_MEMBERS, ADAM_MEMBERS, RMSPROP_MEMBERS, BY_GRADIENT, CONVOLUTIONS, MATCHED]
 
 
-@pytest.mark.parametrize("members", [SGD_MEMBERS, ADAM_MEMBERS, BY_GRADIENT, CONVOLUTIONS, MATCHED, *EVERY])
+@pytest.mark.parametrize("members", EVERY)
 def test_a_step_reads_nothing_back_from_the_device(members: list[Run], monkeypatch) -> None:
     monkeypatch.setattr(Training, "_may_stand_still", lambda self: True)  # as on a GPU
     training = Training(members, "cpu")

@@ -61,7 +61,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="mnist1d")
     parser.add_argument("--model", default="mlp")
     parser.add_argument("--width", type=int, default=100)
-    parser.add_argument("--optimizer", default="sgd")
+    parser.add_argument("--optimizer", default="sgd", help="sgd, adam or rmsprop (whose mean keeps 0.99 of itself)")
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--schedule", default="exponential")
     parser.add_argument("--weight-decay", type=float, default=0.01, help="lambda")
@@ -105,7 +105,8 @@ def _run(options: argparse.Namespace) -> int:
     from wdlab.sweeps import sweep
 
     decay = Decay(options.weight_decay, _timing(options.timing), options.coupling)
-    model, optimizer = Model(options.model, options.width), Optimizer(options.optimizer, options.lr)
+    betas = (0.0, 0.99) if options.optimizer == "rmsprop" else Optimizer.betas  # RMSProp takes no others
+    model, optimizer = Model(options.model, options.width), Optimizer(options.optimizer, options.lr, betas=betas)
     seeds = range(whole("seed_offset", options.seed_offset), options.seed_offset + whole("seeds", options.seeds, 1))
     runs = [
         Run(options.task, model, optimizer, Schedule(options.schedule), decay, seed, whole("steps", options.steps))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wdlab.run import Run
 
-COPIES = {"sgd": 13, "adam": 16}
+COPIES = {"sgd": 13, "adam": 16, "rmsprop": 16}
 """Arrays of all weights at the worst moment, a reading: five that stay, or six, and what splitting a step makes."""
 CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),

@@ -1,9 +1,9 @@
-"""SGD and Adam that take the five axes of weight decay: real torch optimizers, for any model.
+"""SGD, Adam and RMSProp that take the five axes of weight decay: real torch optimizers, for any model.
 
 What torch's own optimizers do is inherited: param groups, closures, hooks, learning rate schedulers,
 `state_dict`. The update rule is not here either: it is written once, in `wdlab.decay.coupling`.
 
-Options of both, for the whole optimizer or for one param group:
+Options of all, for the whole optimizer or for one param group:
 
 * `lr`: learning rate, above 0 (a scheduler may set 0 later)
 * `weight_decay`: lambda, at least 0
@@ -40,10 +40,12 @@ from wdlab.decay.coupling import (
     AdamBuffers,
     Coupling,
     Rates,
+    RMSBuffers,
     Scalar,
     adam_,
     coupling,
     rates,
+    rmsprop_,
     second_moment_,
     sgd_,
     unbiased,
@@ -53,7 +55,7 @@ from wdlab.decay.timing import Timing
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["SGD", "Adam"]
+__all__ = ["SGD", "Adam", "RMSprop"]
 
 Group = dict[str, Any]
 
@@ -88,7 +90,7 @@ class _Turn:
 
 
 class _DecayOptimizer(Optimizer):
-    """What SGD and Adam share: the course of a step, checked options, state saved as plain data."""
+    """What all of them share: the course of a step, checked options, state saved as plain data."""
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters, with its own options; raises ValueError for one that is not allowed."""
@@ -332,6 +334,73 @@ class Adam(_DecayOptimizer):
         adam_(turn.w, turn.g, _buffers(turn), rate, lr, betas, eps, turn.state["step"])
 
 
+class RMSprop(_DecayOptimizer):
+    """RMSProp without momentum, as torch.optim.RMSprop, whose weight decay has a timing, coupling and mask.
+
+    With d = lambda w, times the multipliers of timing and scaling, and means that keep `alpha` of themselves:
+    m <- EMA(g + a_v d),  v <- EMA((g + a_v d)^2),  s <- EMA(a_own d),  u <- EMA((a_own d)^2),
+    w <- w - lr ((g + (a_m + a_adapt) d) / root(v, m) + a_own d / root(u, s) + a_post d).
+    root(v, m) is sqrt(v) + eps, or with `centered` sqrt(v - m^2) + eps, as torch has it; with `eps_inside` eps stands
+    under the root, as TensorFlow has it. coupling="l2" is torch.optim.RMSprop.
+
+    `alpha` is in [0, 1). `eps` is at least 0, above 0 for coupling "own_buffers". Scaling "gradient_norm" is refused:
+    it is defined by Adam's v. State of each parameter: `v` of its shape, with `centered` also `m`; for "own_buffers"
+    `u` and `s` as well. The other options are explained at the top of the module.
+
+    Raises ValueError for an option outside its range, a parameter without the member axis or a complex one.
+    Sources: Tieleman and Hinton (2012), Lecture 6.5; centered by Graves (2013), equation 40.
+
+    >>> model = torch.nn.Linear(3, 2)
+    >>> optimizer = RMSprop(model.parameters(), lr=2.5e-4, alpha=0.95, eps=1e-5, centered=True, eps_inside=True)
+    >>> model(torch.ones(4, 3)).square().mean().backward()
+    >>> optimizer.step()
+    >>> sorted(optimizer.state[model.bias])
+    ['m', 'v']
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Float[Tensor, " member"] = 1e-2,
+        alpha: float | Float[Tensor, " member"] = 0.99,
+        eps: float | Float[Tensor, " member"] = 1e-8,
+        weight_decay: float | Float[Tensor, " member"] = 0.0,
+        centered: bool = False,
+        eps_inside: bool = False,
+        coupling: str = "l2",
+        timing: Timing | None = None,
+        steps: int | None = None,
+        mask: Mask = None,
+        scaling: str = "lr",
+    ) -> None:
+        rule = {"lr": lr, "alpha": alpha, "eps": eps, "centered": centered, "eps_inside": eps_inside}
+        when = {"timing": timing, "steps": steps}
+        decay = {"weight_decay": weight_decay, "coupling": coupling, **when, "mask": mask, "scaling": scaling}
+        super().__init__(params, {**rule, **decay})
+
+    def _check_rule(self, group: Group) -> None:
+        group["alpha"] = _numbers("alpha", group["alpha"], 0, 1, below=True)
+        group["eps"] = _numbers("eps", group["eps"], 0, above=bool(coupling(group["coupling"]).a_own))
+        if group["scaling"] == "gradient_norm":
+            raise ValueError(
+                "scaling='gradient_norm' is not allowed with RMSprop: it is defined by Adam's bias-corrected v; choose "
+                "another scaling, such as 'lr', or take wdlab.optim.Adam."
+            )
+
+    def _look(self, turn: _Turn) -> None:
+        twice = ("m", "s") if turn.group["centered"] else ()
+        for name in ("v", *twice[:1], *(("u", *twice[1:]) if turn.coupling.a_own else ())):
+            if name not in turn.state:
+                turn.state[name] = torch.zeros_like(turn.w)
+
+    def _move(self, turn: _Turn, rate: Rates) -> None:
+        state, own = turn.state, bool(turn.coupling.a_own)
+        mean, of_own = (state["m"], state["s"] if own else None) if turn.group["centered"] else (None, None)
+        buffers = RMSBuffers(mean, state["v"], of_own, state["u"] if own else None)
+        lr, alpha, eps = (turn.fit(turn.group[name]) for name in ("lr", "alpha", "eps"))
+        rmsprop_(turn.w, turn.g, buffers, rate, lr, alpha, eps, turn.group["eps_inside"])
+
+
 def _strength(group: Group) -> Scalar:
     """Lambda times the multiplier of this step, for which a timing is asked once in a group."""
     timing, strength = group["timing"], cast(Scalar, group["weight_decay"])
@@ -362,7 +431,7 @@ def _numbers(argument: str, value: Any, low: float, high: float = float("inf"), 
 
 
 def _check_decay(group: Group) -> None:
-    """Check the options that SGD and Adam share, and note the group's first learning rate."""
+    """Check the options that all share, and note the group's first learning rate."""
     group["lr"] = _numbers("lr", group["lr"], 0, above=True)
     lr0 = group.setdefault("lr0", group.get("initial_lr", group["lr"]))
     # A copy, for torch's schedulers write into a tensor lr in place.
@@ -390,7 +459,7 @@ def _check_timing(timing: object, steps: object) -> None:
 
 
 def _hyperparameters(group: Group) -> Iterator[tuple[str, Scalar]]:
-    for argument in ("lr", "weight_decay", "momentum", "eps"):
+    for argument in ("lr", "weight_decay", "momentum", "alpha", "eps"):
         if argument in group:
             yield argument, group[argument]
     for i, beta in enumerate(group.get("betas", ())):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MODELS = ("mlp", "resnet", "transformer", "convnet")
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("sgd", "adam", "rmsprop")
 SCHEDULES = ("constant", "exponential", "cosine", "inverse_sqrt")
 
 
@@ -57,7 +57,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD (with `momentum`, `nesterov`) or Adam (with `betas`, `eps`) at a starting learning rate `lr`.
+    """SGD (with `momentum`, `nesterov`), Adam or RMSProp (with `betas`, `eps`) at a starting learning rate `lr`.
+
+    "rmsprop" is TensorFlow's: centered, no momentum, eps inside the root. No mean stands in its numerator, so its
+    `betas` are (0.0, alpha); see `wdlab.decay.rmsprop_`.
 
     `eps` is above 0: a weight that never had a gradient would divide 0 by it.
     """
@@ -74,6 +77,11 @@ class Optimizer:
         if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
             raise ValueError(f"betas={self.betas!r} is not allowed; give two numbers in [0, 1): (0.9, 0.999).")
         betas = tuple(number(f"betas[{index}]", beta, 0, 1, below=True) for index, beta in enumerate(self.betas))
+        if self.name == "rmsprop" and betas[0]:
+            raise ValueError(
+                f"betas={betas} is not allowed with optimizer='rmsprop', which has no mean of gradients in its "
+                f"numerator; give (0.0, alpha): betas=(0.0, {betas[1]:g})."
+            )
         lr, eps = number("lr", self.lr, 0, above=True), number("eps", self.eps, 0, above=True)
         _keep(self, lr=lr, momentum=number("momentum", self.momentum, 0, 1, below=True), betas=betas, eps=eps)
 
@@ -190,6 +198,11 @@ class Run:
             raise ValueError(
                 f"coupling={self.decay.coupling!r} does nothing under SGD, which has no second moment; use optimizer "
                 "'adam', or another coupling."
+            )
+        if self.optimizer.name == "rmsprop" and self.decay.scaling == "gradient_norm":
+            raise ValueError(
+                "scaling='gradient_norm' is not allowed with optimizer='rmsprop': it is defined by Adam's "
+                "bias-corrected v; use another scaling, such as 'lr', or optimizer 'adam'."
             )
 
     def _check_match(self) -> None:

@@ -104,12 +104,18 @@ class Store:
         net = {name.removeprefix(NETWORK): t for name, t in tensors.items() if name.startswith(NETWORK)}
         if network and not net:
             return None
-        return History(run, tuple(tensors["step"].tolist()), curves, meta["diverged_at"], net if network else None)
+        steps, kept = tuple(tensors["step"].tolist()), net if network else None
+        return History(run, steps, curves, meta["diverged_at"], kept, meta["broken_at"])
 
     def put(self, history: History) -> None:
         """Keep `history`, replacing what was there; raises OSError when the disk says no."""
         tensors = {name: torch.tensor(curve, dtype=torch.float64) for name, curve in history.curves.items()}
         tensors["step"] = torch.tensor(history.steps)
         tensors |= {NETWORK + name: tensor for name, tensor in (history.network or {}).items()}
-        meta = {"run": describe(history.run), "diverged_at": history.diverged_at, "torch": torch.__version__}
+        meta = {
+            "run": describe(history.run),
+            "diverged_at": history.diverged_at,
+            "broken_at": history.broken_at,
+            "torch": torch.__version__,
+        }
         write_tensors(self.path(history.run), tensors, meta)

@@ -53,11 +53,12 @@ class Results:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row a run: its settings, its last measurements, test_accuracy = 1 - test_error, and `diverged_at`."""
+        """One row a run: its settings, its last readings, test_accuracy = 1 - test_error, when it diverged or broke."""
         rows = []
         for history in self.histories:
             last = {name: curve[-1] for name, curve in history.curves.items() if name not in ("lr", "weight_decay")}
             measured = {**last, "test_accuracy": 1 - last["test_error"], "diverged_at": history.diverged_at}
+            measured["broken_at"] = history.broken_at
             rows.append({**settings(history.run), **measured})
         return pd.DataFrame(rows)
 

@@ -20,6 +20,7 @@ from wdlab.decay import (
     Decay,
     Parts,
     Rates,
+    RMSBuffers,
     Timing,
     adam_,
     adam_parts,
@@ -28,6 +29,8 @@ from wdlab.decay import (
     is_decayed,
     momentum_,
     rates,
+    rmsprop_,
+    rmsprop_parts,
     scale,
     second_moment_,
     sgd_,
@@ -74,6 +77,9 @@ class History:
     `diverged_at` is the first step whose loss was not finite, in training or when tested, or at whose reading the
     weights were not, or None; from there on the member stood still. It is the number of steps taken until then, so it
     may be as large as the run is long.
+
+    `broken_at` is the first step at which a game that a net played raised, or None: in training, where the member stood
+    still from there on, or in a test, whose reading is NaN. Neither says anything of the net, so neither is divergence.
     """
 
     run: Run
@@ -81,6 +87,7 @@ class History:
     curves: dict[str, tuple[float, ...]]
     diverged_at: int | None = None
     network: dict[str, Tensor] | None = field(default=None, repr=False, compare=False)
+    broken_at: int | None = None
 
 
 def pick_device(device: str) -> torch.device:
@@ -146,6 +153,7 @@ class Training:
         self._make_buffers()
         members = len(self._members)
         self.diverged_at = torch.full((members,), -1, dtype=torch.int64, device=self.device)
+        self.broken_at = self.diverged_at.clone()
         self._loss_sum = torch.zeros(members, dtype=dtype, device=self.device)
         self._loss_steps = 0
         self._turned = torch.full((members,), torch.nan, dtype=dtype, device=self.device)
@@ -280,8 +288,14 @@ class Training:
                 buffer = self._buffers[0][part]
                 nesterov = self.runs[0].optimizer.nesterov
                 sgd_(self.weights[part], self.gradient[part], buffer, given, _cut(lr, part), self._momentum, nesterov)
-        else:
+        elif self.runs[0].optimizer.name == "adam":
             rate = self._update_adam(lr)
+        else:
+            rate = self._rates(None)
+            for part, given in self._parts(rate):
+                means = RMSBuffers(*(buffer[part] for buffer in self._buffers))
+                alpha, w, g = self._betas[1], self.weights[part], self.gradient[part]
+                rmsprop_(w, g, means, given, _cut(lr, part), alpha, self._eps, eps_inside=True)
         if self._matching is not None and self._matching.copies_norm:
             self._matching.rescale_(self.model, self.diverged_at >= 0)
         return lr, rate
@@ -306,7 +320,9 @@ class Training:
     # The step in two parts
 
     def _keep_of_loss(self) -> None:
-        """Follow what the gradients of the loss alone leave in the buffer that decay enters too."""
+        """Follow what the gradients of the loss alone leave in the buffer that decay enters too, if any steps by it."""
+        if self.runs[0].optimizer.name == "rmsprop":
+            return
         sgd = self.runs[0].optimizer.name == "sgd"
         entered = self._numbers[:1] + (self._numbers[2:3] if sgd else ())
         if self._of_loss is None and any(isinstance(number, Tensor) for number in entered):
@@ -325,6 +341,9 @@ class Training:
         if run.optimizer.name == "sgd":
             given = (rate, lr, self._momentum, run.optimizer.nesterov)
             parts = sgd_parts(start, self.gradient[part], buffers[0], self._of_loss, *given)
+        elif run.optimizer.name == "rmsprop":
+            means = RMSBuffers(*buffers)
+            parts = rmsprop_parts(start, self.gradient[part], means, rate, lr, self._eps, eps_inside=True)
         else:
             rest = (lr, self._betas, self._eps, self.step)
             parts = adam_parts(start, AdamBuffers(*buffers), self._of_loss, rate, *rest)
@@ -368,10 +387,12 @@ class Training:
         at = min(self.step, self.steps - 1)
         parameters = dict(self.model.named_parameters())
         tested = self.task.evaluate(self.model, self.inputs[: self.task.test_size], self.labels[: self.task.test_size])
+        raised = tested.pop("broken", torch.zeros_like(self.diverged_at, dtype=torch.bool))
+        self.broken_at.masked_fill_(raised & (self.broken_at < 0), self.step)
         with torch.no_grad():
             norm = weight_norm([p for p in parameters.values() if p.ndim > 2])
             # A weight that no test example reads, such as the embedding of a rare word, can be lost without a trace.
-            self._notice_divergence(tested["test_loss"] + norm)
+            self._notice_divergence(tested["test_loss"].masked_fill(raised, 0.0) + norm)
             name, lr = self.runs[0].optimizer.name, self.lr_table[at]
             if self._matching is not None:
                 lr = lr * self._matching.lr_factors(self.model)
@@ -396,14 +417,18 @@ class Training:
         """Return what every run has left so far, in the order of the runs; with `networks` also the nets."""
         steps = tuple(step for step, _ in self.rows)
         values = torch.stack([row for _, row in self.rows]).cpu().double()  # MPS itself has no float64
-        diverged = self.diverged_at.tolist()
+        diverged, broken = self.diverged_at.clone(), self.broken_at.clone()
+        for member in self.batches.broken:  # what stopped it was its game
+            diverged[member], broken[member] = -1, self.diverged_at[member] if broken[member] < 0 else broken[member]
+        lost, raised = ([step if step >= 0 else None for step in at.tolist()] for at in (diverged, broken))
         return [
             History(
                 run,
                 steps,
                 {name: tuple(values[:, index, member].tolist()) for index, name in enumerate(CURVES)},
-                diverged[member] if diverged[member] >= 0 else None,
+                lost[member],
                 self.network(member) if networks else None,
+                raised[member],
             )
             for member, run in enumerate(self.runs)
         ]
@@ -422,7 +447,7 @@ class Training:
         other._flatten()
         other.batches = self.batches.fork()
         other.batches.follow(other.model)
-        for name in ("lr_table", "decay_table", "diverged_at", "_loss_sum"):
+        for name in ("lr_table", "decay_table", "diverged_at", "broken_at", "_loss_sum"):
             setattr(other, name, getattr(self, name).clone())
         other._buffers = [buffer.clone() for buffer in self._buffers]
         other._of_loss = None if self._of_loss is None else self._of_loss.clone()
@@ -487,7 +512,7 @@ class Training:
         for column, value in zip(columns, coupling(name).numbers, strict=True):
             column[member] = value
         self._numbers = tuple(column if column.any() else 0.0 for column in columns)
-        if self.runs[0].optimizer.name == "adam" and isinstance(self._numbers[2], Tensor):
+        if self.runs[0].optimizer.name != "sgd" and isinstance(self._numbers[2], Tensor):
             self._buffers += [torch.zeros_like(self.weights) for _ in range(4 - len(self._buffers))]
 
 

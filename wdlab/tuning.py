@@ -84,6 +84,18 @@ def trials_needed(searched: pd.DataFrame) -> pd.DataFrame:
     return reached.groupby([searched["coupling"], searched["seed"]], sort=False).min().reset_index()
 
 
+def trials_needed_elsewhere(searched: pd.DataFrame, near: float = PERCENT) -> pd.DataFrame:
+    """Return `trials_needed` without the luck of the draw: a cell is chosen with one seed and judged with the others.
+
+    `trials` is the smallest budget whose `again` comes within `near`, as a share, of the most that any budget of any
+    coupling brings with those other seeds. Seeds lend each other their scores, so an interval over them is a little
+    too narrow. NaN where there is one seed.
+    """
+    level = (1 - near) * searched.groupby("seed")["again"].transform("max")
+    reached = searched["trials"].where(searched["again"] >= level, math.inf).where(searched["again"].notna())
+    return reached.groupby([searched["coupling"], searched["seed"]], sort=False).min().reset_index()
+
+
 def widths(runs: pd.DataFrame, near: float = PERCENT) -> pd.DataFrame:
     """Return one row a coupling and seed: which `share` of the coupling's cells is within `near` of the best of all.
 

@@ -118,7 +118,11 @@ def by_hand(scores, k):
 exact = [by_hand(made_up, k) for k in budgets]
 library = [expected_best(made_up.tolist(), k) for k in budgets]
 lines(
-    {"10,000 searches": searched, "by hand": exact, "wdlab": library}, "The three should be one", "trials - 1", "best"
+    {"10,000 searches": searched, "by hand": exact, "wdlab": library},
+    "The three should be one",
+    "trials",
+    "best",
+    first=1,
 )
 
 # %%
@@ -220,7 +224,8 @@ display(Markdown("\n".join(rows)))
 
 # %% [markdown]
 # So `best` flatters: it chooses a cell, scores it and sets the level with one and the same run. It flatters most the coupling whose
-# scores vary most. The claims below rest on it all the same; the table above says how far to trust them.
+# scores vary most. The claims below rest on it all the same; the table above says how far to trust them, and after the claims the
+# same count is made without that luck.
 #
 # Turn the budget yourself. It asks when the *mean* over seeds reaches the mean level; the table above and the claims count seed by
 # seed, which is another number:
@@ -283,6 +288,21 @@ for name in tables:
 
 # %% [markdown]
 # An answer is right or wrong only where the whole interval lies on one side of its borders.
+#
+# **Without the luck.** The claims count trials until the best *as found*. Here is the same number when a cell that was chosen with one
+# seed is judged by the mean over the other seeds, and the level is the most that any budget brings there. This comparison was fixed
+# after the claims and before its own result was seen. Where it says something else than the claim, believe this one. Seeds lend
+# each other their scores, so its interval is a little too narrow, and no verdict is drawn from it.
+
+# %%
+rows = [
+    "| task | doublings that l2 needs over decoupled, as found | judged by other seeds | 95% interval |",
+    "|---|---|---|---|",
+]
+for name, table in tables.items():
+    fair = interval(chapter10.fair_doublings(table))
+    rows.append(f"| {name} | {fewer[name].effect:+.2f} | {fair.mean:+.2f} | {fair.low:+.2f} to {fair.high:+.2f} |")
+display(Markdown("\n".join(rows)))
 
 # %% [markdown]
 # ### How far does the best λ move with the learning rate?

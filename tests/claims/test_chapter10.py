@@ -21,6 +21,7 @@ from wdlab.claims.chapter10 import (
     descended,
     descending,
     doublings,
+    fair_doublings,
     needed,
     over_halves,
     relabelled,
@@ -115,6 +116,36 @@ def test_doublings_count_trials_and_are_cut_at_the_largest_budget() -> None:
     assert doublings(pd.concat([wide, never])) == pytest.approx(math.log2(MOST / 3))
     assert needed(pd.concat([wide, never])) == {"decoupled": 3, "l2": math.inf}
     assert doublings(pd.concat([wide, wide.assign(coupling="l2")])) == 0
+
+
+def test_luck_counts_as_found_and_not_where_other_seeds_judge() -> None:
+    """l2 has a cell that is good with one seed each; decoupled decay has one that is good with all of them."""
+    cells = [(0.1, 1.0), (0.1, 2.0), (0.2, 1.0)]
+    seeds = range(3)
+    lucky = [made(dict(zip(cells, np.eye(3)[seed], strict=True)), "l2").assign(seed=seed) for seed in seeds]
+    steady = [made(dict(zip(cells, [0.9, 0.0, 0.0], strict=True)), "decoupled").assign(seed=seed) for seed in seeds]
+    runs = pd.concat([*lucky, *steady])
+    as_found = [doublings(part) for _, part in runs.groupby("seed")]
+    assert all(one < 0 for one in as_found), "as found l2's best is the best of both"
+    assert fair_doublings(runs) == pytest.approx([math.log2(MOST / 8)] * 3), "1 - (2/3)^8 > 0.95 > 1 - (2/3)^7"
+    assert np.isnan(fair_doublings(runs[runs["seed"] == 0])).all(), "one seed has nobody to be judged by"
+
+
+def test_without_luck_both_ways_of_counting_agree() -> None:
+    cells = [(0.1, 1.0), (0.1, 2.0), (0.2, 1.0), (0.2, 2.0)]
+    wide = made(dict(zip(cells, [1.0, 1.0, 1.0, 0.0], strict=True)), "decoupled")
+    narrow = made(dict(zip(cells, [1.0, 0.0, 0.0, 0.0], strict=True)), "l2")
+    runs = pd.concat([part.assign(seed=seed) for part in (wide, narrow) for seed in (0, 1)])
+    assert fair_doublings(runs) == pytest.approx([doublings(runs[runs["seed"] == seed]) for seed in (0, 1)])
+
+
+def test_a_run_whose_game_raised_leaves_its_seed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = pd.concat([ridge(-1.0).assign(coupling=name) for name in ("l2", "decoupled")])
+    broken = both.assign(seed=1).reset_index(drop=True)
+    broken.loc[0, "score"] = math.nan
+    monkeypatch.setattr(chapter10, "_table", lambda *_: pd.concat([both.assign(seed=0), broken]))
+    found = CLAIMS["fewer-trials-in-rl"].measure(replace(SETTING, seeds=(0, 1)))
+    assert found[0] == 0 and math.isnan(found[1])
 
 
 def test_stiffness_compares_two_labels_and_its_control_one() -> None:

@@ -12,12 +12,15 @@ from wdlab.decay import (
     AdamBuffers,
     Parts,
     Rates,
+    RMSBuffers,
     adam_,
     adam_parts,
     coupling,
     first_moment_,
     momentum_,
     rates,
+    rmsprop_,
+    rmsprop_parts,
     second_moment_,
     sgd_,
     sgd_parts,
@@ -224,6 +227,86 @@ def test_decay_that_enters_v_alone_is_in_neither_part_but_shortens_both() -> Non
     shorter = (abs(g) + EPS) / (abs(g + LAMBDA * 1.5) + EPS)
     for one, other in zip(*parts, strict=True):
         assert one.item() == pytest.approx(other.item() * shorter, rel=1e-10)
+
+
+# RMSProp
+
+ALPHA = 0.95
+KINDS = [(centered, inside) for centered in (False, True) for inside in (False, True)]
+IDS = [f"{'centered' if c else 'plain'}, eps {'inside' if i else 'outside'}" for c, i in KINDS]
+rmsprops = pytest.mark.parametrize(("centered", "inside"), KINDS, ids=IDS)
+
+
+def plain_rmsprop(numbers: tuple[float, ...], centered: bool, inside: bool) -> tuple[list[float], list[float]]:
+    """Where w is after every step, and by how much decay moved it there."""
+    a_m, a_v, a_own, a_adapt, a_post = numbers
+    w, m, v, s, u, path, by_decay = 1.5, 0.0, 0.0, 0.0, 0.0, [], []
+
+    def root(square: float, mean: float) -> float:
+        spread = square - mean**2 if centered else square
+        return math.sqrt(spread + EPS) if inside else math.sqrt(spread) + EPS
+
+    for t in range(1, STEPS + 1):
+        g, d = gradient(w, t), LAMBDA * w
+        m, v = ALPHA * m + (1 - ALPHA) * (g + a_v * d), ALPHA * v + (1 - ALPHA) * (g + a_v * d) ** 2
+        s, u = ALPHA * s + (1 - ALPHA) * a_own * d, ALPHA * u + (1 - ALPHA) * (a_own * d) ** 2
+        pull = (a_m + a_adapt) * d / root(v, m) + a_own * d / root(u, s) + a_post * d
+        w -= LR * (g / root(v, m) + pull)
+        path.append(w)
+        by_decay.append(-LR * pull)
+    return path, by_decay
+
+
+def ours_rmsprop(name: str, centered: bool, inside: bool) -> tuple[list[float], list[float], list[Tensor]]:
+    """The same by the rule; and the steps less the sum of their parts."""
+    w, rate, own = weight(), rates(COUPLINGS[name].numbers, LAMBDA), COUPLINGS[name].a_own
+    m, v, s, u = (torch.zeros_like(w) for _ in range(4))
+    buffers = RMSBuffers(m if centered else None, v, s if centered and own else None, u if own else None)
+    path, by_decay, left = [], [], []
+    for _, g in walk(w):
+        before = w.clone()
+        rmsprop_(w, g, buffers, rate, LR, ALPHA, EPS, inside)
+        parts = rmsprop_parts(before, g, buffers, rate, LR, EPS, inside)
+        path.append(w.item())
+        by_decay.append(parts.decay.item())
+        left.append(w - before - sum(parts))
+    return path, by_decay, left
+
+
+@rmsprops
+@pytest.mark.parametrize("name", COUPLINGS)
+def test_rmsprop_follows_its_formula_and_its_parts_add_up(name: str, centered: bool, inside: bool) -> None:
+    path, by_decay, left = ours_rmsprop(name, centered, inside)
+    expected, expected_decay = plain_rmsprop(COUPLINGS[name].numbers, centered, inside)
+    assert path == pytest.approx(expected, rel=1e-8, abs=1e-10)
+    assert by_decay == pytest.approx(expected_decay, rel=1e-8, abs=1e-10)
+    assert max(abs(x.item()) for x in left) < 1e-9
+    assert (set(by_decay) == {0.0}) == (name == "second_moment")
+
+
+@rmsprops
+def test_without_a_mean_of_gradients_first_moment_and_adaptive_are_one_and_no_others(
+    centered: bool, inside: bool
+) -> None:
+    ends = {name: ours_rmsprop(name, centered, inside)[0][-1] for name in COUPLINGS}
+    assert ends.pop("first_moment") == pytest.approx(ends["adaptive"], rel=1e-10)
+    found = list(ends.values())
+    assert all(abs(a - b) > 1e-4 for i, a in enumerate(found) for b in found[:i])
+
+
+def test_centering_and_where_eps_stands_change_the_step() -> None:
+    ends = [ours_rmsprop("decoupled", *kind)[0][-1] for kind in KINDS]
+    assert all(abs(a - b) > 1e-4 for i, a in enumerate(ends) for b in ends[:i])
+
+
+def test_a_variance_that_rounding_puts_below_zero_has_the_root_zero() -> None:
+    """A gradient that never changes: v - m^2 is a difference of nearly equal numbers."""
+    w = torch.ones(1000, dtype=torch.float32)
+    g = torch.rand(1000, generator=torch.Generator().manual_seed(0)) + 0.5
+    buffers = RMSBuffers(torch.zeros_like(w), torch.zeros_like(w))
+    for _ in range(200):
+        rmsprop_(w, g, buffers, Rates(), 1e-3, 0.5, 1e-2)
+    assert buffers.m is not None and (buffers.v - buffers.m.square() < 0).any() and w.isfinite().all()
 
 
 def test_without_momentum_the_couplings_of_sgd_are_one() -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -12,10 +16,13 @@ import pytest
 import torch
 
 from wdlab import Decay, Model, Optimizer, Run, Schedule, Training, sweep
+from wdlab.claims import chapter09
 from wdlab.models import QMLP
+from wdlab.store import Store
+from wdlab.sweeps import Results
 from wdlab.tasks import GAMES, games, generator, rl
 from wdlab.tasks.games import CartPoles, Separate, kind
-from wdlab.tasks.rl import DQN, Experience, Replay, epsilon_at, network_of, returns, td_target
+from wdlab.tasks.rl import DQN, Experience, Replay, epsilon_at, network_of, random_returns, returns, td_target
 
 LITTLE = DQN(frames=700, warmup=100, replay=300, batch_size=16, target_sync=20, epsilon_frames=200, test_size=3)
 NET, ADAM = Model("mlp", 16, 2, norm=False), Optimizer("adam", 1e-3, eps=1.5e-4)
@@ -127,15 +134,13 @@ def test_cartpole_is_truncated_after_500_frames() -> None:
 
 
 def test_a_random_policy_lasts_about_22_frames() -> None:
-    poles, draw, lengths, since = CartPoles(range(50)), np.random.default_rng(0), [], np.zeros(50)
-    for _ in range(600):
-        since += 1
-        moved = poles.step(draw.integers(0, 2, 50))
-        over = np.flatnonzero(moved.terminated)
-        lengths += since[over].tolist()
-        since[over] = 0
-        poles.begin(over.tolist())
-    assert np.mean(lengths) == pytest.approx(22.3, abs=1.5)
+    assert np.mean(random_returns(LITTLE, 0, 400)) == pytest.approx(22.3, abs=2)
+
+
+def test_chance_gets_the_same_from_the_same_seed_and_little_in_breakout() -> None:
+    found = [random_returns(GAMES["breakout"], seed, 40) for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+    assert 0 < np.mean(found[0]) < 2, "a brick or so"
 
 
 MEMBERS = [
@@ -244,23 +249,109 @@ def breaking(fails: int, count: int) -> Separate:
     return Separate(make, range(count))
 
 
-def test_a_game_that_raises_stops_its_member_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    broken = games.Kind(lambda seeds: breaking(180, len(seeds)), (4,), 2, ())
-    monkeypatch.setitem(games.KINDS, "cartpole", broken)
-    kind.cache_clear()
-    try:
-        training = Training(MEMBERS[:2], "cpu")
-        with caplog.at_level(logging.WARNING):
-            training.advance(training.steps)
-        first, second = training.histories()
-        assert first.diverged_at is None and second.diverged_at == 20  # frame 180 is played before step 20
-        assert "RuntimeError: the ball is lost" in caplog.text and list(training.batches.games.broken) == [1]
-        assert np.isfinite(first.curves["test_error"]).all() and np.isnan(second.curves["test_error"][-1])
-        assert training.weights.isfinite().all()
-    finally:
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[int], Separate]], None]]:
+    """Lets "cartpole" be games that `made` makes, so many of them."""
+
+    def use(made: Callable[[int], Separate]) -> None:
+        monkeypatch.setitem(games.KINDS, "cartpole", games.Kind(lambda seeds: made(len(seeds)), (4,), 2, ()))
         kind.cache_clear()
+
+    yield use
+    kind.cache_clear()
+
+
+def test_a_game_that_raises_stops_its_member_alone(raising: Any, caplog: pytest.LogCaptureFixture) -> None:
+    raising(lambda count: breaking(180, count))
+    training = Training(MEMBERS[:2], "cpu")
+    with caplog.at_level(logging.WARNING):
+        training.advance(training.steps)
+    first, second = training.histories()
+    assert (first.diverged_at, first.broken_at) == (None, None)
+    assert (second.diverged_at, second.broken_at) == (None, 20), (
+        "frame 180 is played before step 20, and no net diverged"
+    )
+    assert "RuntimeError: the ball is lost" in caplog.text and training.batches.broken == (1,)
+    assert np.isfinite(first.curves["test_error"]).all() and np.isnan(second.curves["test_error"][-1])
+    assert training.weights.isfinite().all()
+
+
+def in_a_test(count: int) -> Separate:
+    """Games of which those of a test raise in the episode of the second member's first game, once."""
+    made = breaking(-1, count)
+    if count == 2 * LITTLE.test_size:
+        made.games[LITTLE.test_size].fails = 2
+    return made
+
+
+def test_a_test_that_raises_is_broken_and_no_score_and_training_goes_on(raising: Any, tmp_path: Path) -> None:
+    raising(in_a_test)
+    training = Training(MEMBERS[:2], "cpu")
+    training.advance(training.steps)
+    first, second = training.histories()
+    assert (first.broken_at, second.broken_at, second.diverged_at) == (None, 0, None)
+    assert np.isnan(second.curves["test_error"]).all() and np.isfinite(second.curves["train_loss"][1:]).all()
+    assert np.isfinite(first.curves["test_error"]).all()
+    alone = Training(MEMBERS[1:2], "cpu")
+    alone.advance(alone.steps)
+    torch.testing.assert_close(alone.weights[0], training.weights[1], rtol=1e-5, atol=1e-6)
+
+    results = Results((first, second))
+    assert results.table["broken_at"].tolist()[1] == 0 and results.table["diverged_at"].isna().all()
+    table = chapter09.scored(results)
+    assert np.isfinite(table["score"][0]) and np.isnan(table["score"][1])
+    assert np.isnan(chapter09.told(lambda runs: 1.0, table)) and chapter09.told(lambda runs: 1.0, table[:1]) == 1.0
+    store = Store(tmp_path)
+    store.put(second)
+    kept = store.get(second.run)
+    assert kept is not None and kept.broken_at == 0
+
+
+def test_an_episode_to_watch_that_raises_says_so(raising: Any) -> None:
+    raising(in_a_test)
+    assert rl.play(LITTLE, network()).broken == ""
+    raising(lambda count: failing(count))
+    played = rl.play(LITTLE, network())
+    assert played.broken == "RuntimeError: the ball is lost" and np.isnan(played.total)
+
+
+def failing(count: int) -> Separate:
+    made = breaking(-1, count)
+    made.games[0].fails = 2
+    return made
+
+
+def network() -> QMLP:
+    net = QMLP(1, (4, 8, 2))
+    net.initialize([generator(0, "init")])
+    return net
+
+
+@pytest.mark.parametrize(
+    ("task", "missing"),
+    [(LITTLE, "gymnasium"), (GAMES["breakout"], "gymnasium"), (GAMES["breakout"], "minatar")],
+)
+def test_a_game_that_is_not_installed_is_named_with_what_to_install(
+    task: DQN, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    net = NET if task is LITTLE else Model("convnet", 4, 1, norm=False)
+    with pytest.raises(ValueError, match=rf"needs the package '{missing}'.*pip install 'wdlab\[rl\]'"):
+        Run(task, net, ADAM)
+
+
+def test_wdlab_and_its_list_need_no_games() -> None:
+    blocked = "import sys; sys.modules.update(dict.fromkeys(('gymnasium', 'minatar', 'ale_py')));"
+    code = (
+        "import wdlab.claims, wdlab.lab, wdlab.exercises; from wdlab.cli import main; raise SystemExit(main(['list']))"
+    )
+    subprocess.run([sys.executable, "-c", blocked + code], check=True, capture_output=True)
+
+
+def test_every_hyperparameter_is_explained() -> None:
+    told = LITTLE.explained()
+    assert [name for name, _, _ in told] == [one.name for one in fields(DQN)]
+    assert dict((name, value) for name, value, _ in told)["frames"] == 700 and all(says for _, _, says in told)
 
 
 @pytest.mark.parametrize(
@@ -316,9 +407,22 @@ def test_a_trained_agent_is_far_better_than_chance() -> None:
     assert base.task.points(table["test_accuracy"]).median() > 4 * 22.3
 
 
-def test_breakout_is_learned_from_images() -> None:
+def a_little_breakout() -> Run:
     task = replace(GAMES["breakout"], frames=250, warmup=100, epsilon_frames=50, test_size=2, batch_size=8)
-    run = Run(task, Model("convnet", 4, 1, norm=False), ADAM, Schedule("constant"), seed=10_000, evaluations=2)
+    return Run(task, Model("convnet", 4, 1, norm=False), ADAM, Schedule("constant"), seed=10_000, evaluations=2)
+
+
+def test_breakout_reproduces_bit_for_bit() -> None:
+    found = []
+    for _ in range(2):
+        training = Training([a_little_breakout()], "cpu")
+        training.advance(30)
+        found.append((training.weights.clone(), training.batches.replay.seen.clone()))
+    assert all(torch.equal(once, again) for once, again in zip(*found, strict=True))
+
+
+def test_breakout_is_learned_from_images() -> None:
+    run = a_little_breakout()
     together = Training([run, replace(run, decay=Decay(0.1, coupling="decoupled"))], "cpu")
     assert together.batches.replay.seen.dtype == torch.bool
     together.advance(together.steps)

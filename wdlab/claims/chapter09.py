@@ -32,8 +32,14 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
     "adaptive": LAMBDAS,
 }
 """As many powers of ten for each coupling; on seeds from 10,000 on the fourth spoils every one of them."""
-RATES = {"ci": (1e-3, 3e-3), "demo": (1e-3, 3e-3), "paper": (2e-5, 6.25e-5, 2e-4)}
-"""Learning rates by scale; "gpu" has those of "demo"."""
+RATES = {"adam": (1e-3, 3e-3), "paper, adam": (2e-5, 6.25e-5, 2e-4), "paper, rmsprop": (8e-5, 2.5e-4, 8e-4)}
+"""Learning rates; at paper scale Dopamine's own, and half a power of ten to either side."""
+DOPAMINE = {
+    "adam": Optimizer("adam", 6.25e-5, eps=EPS),
+    "rmsprop": Optimizer("rmsprop", 2.5e-4, betas=(0.0, 0.95), eps=1e-5),
+}
+"""The two configurations that Dopamine publishes for DQN, its agents in JAX and in TensorFlow: centered RMSProp there.
+Which of the two the paper used is not known."""
 HALF = (0.0, 0.5)
 """The part of a run in which decay's share of the steps is read, as in chapter 08."""
 WITHIN = 0.1
@@ -44,19 +50,31 @@ points. Twice as far as in translation, for returns vary more from seed to seed.
 def playing(scale: str) -> Run:
     """Return the run chapter 09 rests on: DQN on CartPole, at `scale` paper on Atari's Breakout (`atari`)."""
     adam, constant = Optimizer("adam", 1e-3, eps=EPS), Schedule("constant")
-    if scale == "paper":  # Dopamine's lr and eps under Adam; the game is our choice, the paper's are not known
-        return Run(atari("Breakout"), Model("convnet", 32, 3, norm=False), replace(adam, lr=6.25e-5), constant)
+    if scale == "paper":
+        return dopamine("adam")
     if scale == "ci":
         little = replace(GAMES["cartpole"], frames=500, warmup=100, epsilon_frames=100, test_size=2)
         return Run(little, Model("mlp", 16, 2, norm=False), adam, constant, evaluations=4)
     return Run(GAMES["cartpole"], Model("mlp", 64, 2, norm=False), adam, constant, evaluations=8)
 
 
-def atari(game: str) -> DQN:
-    """Return DQN on an Atari game with the settings of Dopamine's dqn.gin: 200 times 250,000 decisions.
+def dopamine(optimizer: str, game: str = "Breakout") -> Run:
+    """Return DQN on an Atari game as Dopamine publishes it under `optimizer`, "adam" or "rmsprop", without decay.
 
-    But for the loss: Dopamine's agent under Adam, in JAX, has the squared loss, and ours Huber's, which clips the
-    errors and so changes how large gradients are beside decay. A replay of a million takes 57 GB for each member here,
+    The game is our choice; the paper's are not known. Two things differ: Dopamine's agent under Adam has the squared
+    loss by default and ours Huber's, which clips the errors and so changes how large gradients are beside decay; and
+    TensorFlow's RMSProp begins with v = 1 where ours begins with 0 (`wdlab.decay.rmsprop_`).
+
+    Raises ValueError for another optimizer, and as `atari` does.
+    """
+    made = DOPAMINE[known("optimizer", optimizer, DOPAMINE)]
+    return Run(atari(game), Model("convnet", 32, 3, norm=False), made, Schedule("constant"))
+
+
+def atari(game: str) -> DQN:
+    """Return DQN on an Atari game with the settings of Dopamine's dqn.gin, the same under both optimizers.
+
+    200 times 250,000 decisions. A replay of a million takes 57 GB for each member here,
     for observations are stored twice; give a smaller one by dataclasses.replace. best_return is ours, a round number in
     which scores are counted. Raises ValueError where ale-py is missing or does not know the game.
     """
@@ -65,6 +83,17 @@ def atari(game: str) -> DQN:
         train_every=4, target_sync=2000, epsilon=0.01, epsilon_frames=250_000, epsilon_test=0.001, clip=True,
         test_size=10, best_return=100.0,
     )  # fmt: skip
+
+
+def proving(scale: str) -> list[Run]:
+    """Return both of `dopamine`'s agents for few decisions, with a small replay: the path is tried, nothing is learned.
+
+    The game is Pong, in which a net that knows nothing soon loses; in Breakout it may wait for good.
+    """
+    frames, warmup, width = (120, 60, 4) if scale == "ci" else (1200, 600, 32)
+    task = replace(atari("Pong"), frames=frames, warmup=warmup, replay=frames, target_sync=50, test_size=1)
+    runs = [dopamine(name, "Pong") for name in DOPAMINE]
+    return [replace(run, task=task, model=replace(run.model, width=width), steps=0, evaluations=1) for run in runs]
 
 
 def breaking(scale: str) -> Run:
@@ -76,9 +105,9 @@ def breaking(scale: str) -> Run:
     return Run(GAMES["breakout"], net, adam, Schedule("constant"), evaluations=6)
 
 
-def rates(scale: str) -> tuple[float, ...]:
-    """Return the learning rates of the grid."""
-    return RATES.get(scale, RATES["demo"])
+def rates(scale: str, optimizer: str = "adam") -> tuple[float, ...]:
+    """Return the learning rates of the grid under `optimizer`, of which RMSProp is there at paper scale alone."""
+    return RATES[known("rates", f"paper, {optimizer}" if scale == "paper" else optimizer, RATES)]
 
 
 def strengths(scale: str) -> dict[str, tuple[float, ...]]:
@@ -88,7 +117,7 @@ def strengths(scale: str) -> dict[str, tuple[float, ...]]:
 
 def over_the_grid(base: Run, scale: str, seeds: Sequence[int]) -> list[Run]:
     """Return `base` once a seed and cell of the grid: between any two only seed, lr, lambda and coupling differ."""
-    return grid(base, strengths(scale), rates(scale), seeds)
+    return grid(base, strengths(scale), rates(scale, base.optimizer.name), seeds)
 
 
 def few(base: Run, seeds: Sequence[int]) -> list[Run]:
@@ -109,7 +138,10 @@ def late(history: History) -> float:
 
 
 def scored(results: Results) -> pd.DataFrame:
-    """Return the table of `wdlab.grids.tabulate` with `late` for its score; a run that diverged scores 0."""
+    """Return the table of `wdlab.grids.tabulate` with `late` for its score; a run that diverged scores 0.
+
+    One whose game raised in the second half scores NaN: that says nothing of the net.
+    """
     table = tabulate(results, "test_accuracy", HALF)
     scores = pd.Series([late(history) for history in results.histories], index=table.index)
     return table.assign(score=scores.where(table["diverged_at"].isna(), 0.0))
@@ -184,12 +216,17 @@ def spoiled_surplus(runs: pd.DataFrame, coupling: str) -> float:
     return surplus(of(runs, coupling), WITHIN)
 
 
+def told(of_runs: Callable[[pd.DataFrame], float], runs: pd.DataFrame) -> float:
+    """Return what `of_runs` reads off the runs of one seed; NaN where one has no score, for its game raised."""
+    return math.nan if runs["score"].isna().any() else of_runs(runs)
+
+
 def _seen(of_runs: Callable[[pd.DataFrame], float]) -> Measure:
     """What is read off the grid of each seed."""
 
     def measure(setting: Setting) -> list[float]:
         table = _table(setting)
-        return [of_runs(table[table["seed"] == seed]) for seed in setting.seeds]
+        return [told(of_runs, table[table["seed"] == seed]) for seed in setting.seeds]
 
     return measure
 

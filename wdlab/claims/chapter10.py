@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 
 from wdlab.claims import chapter08, chapter09
@@ -16,7 +17,7 @@ from wdlab.decay import Decay
 from wdlab.grids import NONE, grid, of, tabulate
 from wdlab.run import Optimizer, Run
 from wdlab.sweeps import Results, sweep
-from wdlab.tuning import MOST, correlation, moved, over_the_product, search, trials_needed
+from wdlab.tuning import MOST, correlation, moved, over_the_product, search, trials_needed, trials_needed_elsewhere
 
 PAPER = "after Bjorck et al. 2021 (hyperparameters are easier to tune under decoupled decay); grid and measure are ours"
 HUTTER = "after Loshchilov and Hutter 2019 ({}); grid and statistic are ours"
@@ -141,6 +142,16 @@ def doublings(runs: pd.DataFrame, a: str = "l2", b: str = "decoupled") -> float:
     return math.log2(min(found[a], MOST) / min(found[b], MOST))
 
 
+def fair_doublings(runs: pd.DataFrame, a: str = "l2", b: str = "decoupled") -> list[float]:
+    """Return `doublings` seed by seed where what one seed chose is judged by the others (`trials_needed_elsewhere`)."""
+    found = trials_needed_elsewhere(search(pd.concat([of(runs, a), of(runs, b)])))
+    many = found.assign(trials=found["trials"].clip(upper=MOST)).pivot(
+        index="seed", columns="coupling", values="trials"
+    )
+    fair: list[float] = np.log2(many[a] / many[b]).tolist()
+    return fair
+
+
 def stiffness(runs: pd.DataFrame) -> float:
     """Return how far the best lambda of l2 moves when lr becomes ten times as large, minus that of decoupled decay.
 
@@ -177,7 +188,7 @@ def _each(of_table: Table, name: str, measure: Callable[[pd.DataFrame], float]) 
 
     def measured(setting: Setting) -> list[float]:
         runs = of_table(name, setting)
-        return [measure(runs[runs["seed"] == seed]) for seed in setting.seeds]
+        return [chapter09.told(measure, runs[runs["seed"] == seed]) for seed in setting.seeds]
 
     return measured
 

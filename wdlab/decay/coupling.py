@@ -5,8 +5,9 @@ With d = lambda w, the decay direction, and g, the gradient of the loss, Adam wi
     m <- EMA(g + a_m d)    v <- EMA((g + a_v d)^2)    s <- EMA(a_own d)    u <- EMA((a_own d)^2)
     w <- w - lr ( m^ / (sqrt v^ + eps) + s^ / (sqrt u^ + eps) + a_adapt d / (sqrt v^ + eps) + a_post d )
 
-where ^ is Adam's bias correction. SGD is the same rule without a second moment (v = u = 1). This module is the only
-place the rule is written; `wdlab.optim` and `wdlab.train` both call it.
+where ^ is Adam's bias correction. SGD is the same rule without a second moment (v = u = 1). RMSProp is the rule without
+means in the numerators (m = g + a_m d, s = a_own d) and without ^; where it is centered, v and u are variances, see
+`rmsprop_`. This module is the only place the rule is written; `wdlab.optim` and `wdlab.train` both call it.
 """
 
 from __future__ import annotations
@@ -179,6 +180,69 @@ def _adam_direction(
     return update
 
 
+class RMSBuffers(NamedTuple):
+    """RMSProp's running means, each of the weights' shape.
+
+    `v` and `u` are means of squares as Adam's; `m` and `s`, the means of what is squared there, exist only where it is
+    centered. `u` and `s` exist only for a coupling with a_own.
+    """
+
+    m: Tensor | None
+    v: Tensor
+    s: Tensor | None = None
+    u: Tensor | None = None
+
+
+def rmsprop_(
+    w: Tensor,
+    g: Tensor,
+    buffers: RMSBuffers,
+    rate: Rates,
+    lr: Scalar,
+    alpha: Scalar,
+    eps: Scalar,
+    eps_inside: bool = False,
+) -> None:
+    """One step of RMSProp without momentum, in place on `w` and its `buffers`. Every mean keeps `alpha` of itself:
+
+    m <- EMA(g + a_v d),  v <- EMA((g + a_v d)^2),  s <- EMA(a_own d),  u <- EMA((a_own d)^2),
+    w <- w - lr ((g + (a_m + a_adapt) d) / root(v, m) + a_own d / root(u, s) + a_post d),
+
+    where root(v, m) is sqrt(v - m^2) + eps where centered and sqrt(v) + eps where not, as torch has it, or with
+    `eps_inside` sqrt(v - m^2 + eps), as TensorFlow. All means begin at 0, as torch's; TensorFlow's v begins at 1, which
+    shortens the first steps. For want of a mean in the numerator first_moment and adaptive are one.
+
+    Shapes as in `sgd_`. Sources: Tieleman and Hinton (2012), Lecture 6.5; centered by Graves (2013), equation 40.
+    """
+    _mean_and_square_(buffers.m, buffers.v, _plus(g, w, rate.v), alpha)
+    if buffers.u is not None:
+        _mean_and_square_(buffers.s, buffers.u, w * _like(w, rate.own), alpha)
+    update = _rmsprop_direction(w, g, buffers, rate, eps, eps_inside)
+    if not _is_zero(rate.post):
+        w.mul_(1 - lr * rate.post)  # decoupled: the weights shrink, and no buffer ever hears of it
+    _plus(w, update, -lr, out=w)
+
+
+def _mean_and_square_(mean: Tensor | None, square: Tensor, value: Tensor, alpha: Scalar) -> None:
+    _ema_(square, value.square(), alpha)
+    if mean is not None:
+        _ema_(mean, value, alpha)
+
+
+def _rmsprop_direction(w: Tensor, g: Tensor, buffers: RMSBuffers, rate: Rates, eps: Scalar, eps_inside: bool) -> Tensor:
+    """What RMSProp multiplies by lr, a_post d apart; the roots given, it is linear in g and d."""
+    update = _plus(g, w, rate.m + rate.adapt) / _root(buffers.v, buffers.m, eps, eps_inside)
+    if buffers.u is not None and not _is_zero(rate.own):
+        update.add_((w * _like(w, rate.own)).div_(_root(buffers.u, buffers.s, eps, eps_inside)))
+    return update
+
+
+def _root(square: Tensor, mean: Tensor | None, eps: Scalar, eps_inside: bool) -> Tensor:
+    """RMSProp's denominator; rounding may leave a variance of 0 below 0, where it has no root."""
+    spread = square.clone() if mean is None else (square - mean.square()).clamp_(min=0)
+    return spread.add_(eps).sqrt_() if eps_inside else spread.sqrt_().add_(eps)
+
+
 class Parts(NamedTuple):
     """A step, w_after - w_before, in two parts that add up to it: from the gradient of the loss, and from d."""
 
@@ -230,6 +294,19 @@ def adam_parts(
     of_loss = buffers.m if of_loss is None else of_loss
     objective = _adam_direction(w, AdamBuffers(of_loss, buffers.v), Rates(), betas, eps, step)
     decay = _adam_direction(w, buffers._replace(m=buffers.m - of_loss), rate, betas, eps, step)
+    return _moved(objective, _plus(decay, w, rate.post), lr)
+
+
+def rmsprop_parts(
+    w: Tensor, g: Tensor, buffers: RMSBuffers, rate: Rates, lr: Scalar, eps: Scalar, eps_inside: bool = False
+) -> Parts:
+    """Return the two parts of the step of `rmsprop_` that has just led away from `w`, over the roots both share.
+
+    `w` and `g` are the weights before the step and their gradient, `buffers` what the step left. What decay changes in
+    the roots is counted in neither part. Shapes as in `sgd_`.
+    """
+    objective = _rmsprop_direction(w, g, buffers, Rates(), eps, eps_inside)
+    decay = _rmsprop_direction(w, torch.zeros_like(g), buffers, rate, eps, eps_inside)
     return _moved(objective, _plus(decay, w, rate.post), lr)
 
 

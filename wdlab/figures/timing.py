@@ -130,11 +130,11 @@ def _words(curve: str) -> str:
     return curve.replace("_", " ")
 
 
-def lines(series: Mapping[str, Sequence[float]], title: str, x: str, y: str) -> Drawn:
-    """Draw one line an entry of `series` against its index, named directly."""
+def lines(series: Mapping[str, Sequence[float]], title: str, x: str, y: str, first: int = 0) -> Drawn:
+    """Draw one line an entry of `series` against its index, which begins at `first`, named directly."""
     figure, (axes,) = panels(1, width=7.6, height=3.4)
     for (label, values), look in zip(series.items(), looks(list(series)), strict=False):
-        axes.plot(range(len(values)), values, label=label, markevery=0.2, markersize=4, **look)
+        axes.plot(range(first, first + len(values)), values, label=label, markevery=0.2, markersize=4, **look)
     name(axes, title, x, y)
     figure.legend(frameon=False, fontsize=9, loc="outside right center")  # beside the lines: a long name would hide one
     told = "; ".join(f"{label} goes from {values[0]:.3g} to {values[-1]:.3g}" for label, values in series.items())

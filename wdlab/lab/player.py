@@ -109,6 +109,8 @@ class Player(Explorer):
 
     def _told(self, frame: int) -> str:
         assert self.played is not None and self.history is not None
+        if self.played.broken:
+            return f"The game raised {self.played.broken}, so this episode has no return; frame {frame + 1}."
         lost = self.history.diverged_at
         marked = "" if lost is None or self.when.value == STATES[0] else f" It diverged at step {lost}."
         return (

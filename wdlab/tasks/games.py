@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -163,6 +164,8 @@ class Kind:
 def kind(environment: str) -> Kind:
     """Return the kind of game called `environment`: "cartpole", "breakout", or "atari/" and the name of a game.
 
+    The games themselves are in packages of the extra "rl", and are asked for when one is begun.
+
     Raises ValueError for a game that nobody knows, and for an Atari game where ale-py is not installed.
     """
     if environment.startswith(ATARI):
@@ -191,35 +194,41 @@ KINDS = {
 }
 
 _ALE = ("gymnasium", "ale-py")
+SCREEN = 84
+"""Rows and columns of an Atari screen as the net sees it."""
 
 
-def _ale() -> Any:
-    try:
-        import ale_py
-    except ImportError as error:
-        raise ValueError(
-            "environment='atari/...' needs the package ale-py, in which the games come; "
-            "install it with: pip install 'wdlab[paper]'"
-        ) from error
-    return ale_py
+def check_installed(environment: str, packages: Iterable[str]) -> None:
+    """Raise ValueError where one of the `packages` in which a game comes is missing."""
+    for name in packages:
+        if find_spec(name.replace("-", "_")) is None:
+            raise ValueError(
+                f"environment={environment!r} needs the package {name!r}, which is not installed: "
+                "pip install 'wdlab[rl]'."
+            )
 
 
 def _atari(environment: str) -> Callable[[], Any]:
     """An Atari game as Dopamine plays it.
 
     Sticky actions (0.25), every fourth frame, the larger of the last two, 84 x 84 in grey, the last four such images;
-    the end of a life is no end; 27,000 decisions at most. By Gymnasium's own wrappers. Images before the first of an
-    episode are copies of it, where Dopamine has black ones.
+    the end of a life is no end; 27,000 decisions at most. By Gymnasium's own wrappers; those that shrink a screen ask
+    for OpenCV, so that one step is `shrunk`, to a grey level the same (a test compares them). Images before the first
+    of an episode are copies of it, where Dopamine has black ones.
     """
+    check_installed(environment, _ALE)
+    import ale_py
     import gymnasium
-    from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
+    from gymnasium.wrappers import FrameStackObservation, MaxAndSkipObservation, TransformObservation
 
-    gymnasium.register_envs(_ale())
+    gymnasium.register_envs(ale_py)
     name = f"ALE/{environment.removeprefix(ATARI)}-v5"
+    told: Any = {"obs_type": "grayscale", "frameskip": 1, "repeat_action_probability": 0.25}
+    space = gymnasium.spaces.Box(0, 255, (SCREEN, SCREEN), dtype=np.uint8)
 
     def make() -> Any:
-        raw = gymnasium.make(name, frameskip=1, repeat_action_probability=0.25, max_num_frames_per_episode=108_000)
-        return FrameStackObservation(AtariPreprocessing(raw, noop_max=0, frame_skip=4, screen_size=84), 4)
+        raw = gymnasium.make(name, max_num_frames_per_episode=108_000, **told)
+        return FrameStackObservation(TransformObservation(MaxAndSkipObservation(raw, 4), shrunk, space), 4)
 
     try:
         make().close()
@@ -228,6 +237,22 @@ def _atari(environment: str) -> Callable[[], Any]:
     return make
 
 
+def shrunk(screen: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a grey screen [row, column] as `SCREEN` by `SCREEN` pixels, each the mean of the area that it covers."""
+    rows, columns = (_areas(side) for side in screen.shape)
+    found: NDArray[np.uint8] = np.rint(rows @ screen.astype(np.float32) @ columns.T).astype(np.uint8)
+    return found
+
+
+@cache
+def _areas(side: int) -> NDArray[np.float32]:
+    """Return which share of each of `SCREEN` equal parts of a line every one of its `side` pixels is, [part, pixel]."""
+    ends = np.arange(SCREEN + 1)[:, None] * side / SCREEN
+    inside = (np.minimum(ends[1:], np.arange(1, side + 1)) - np.maximum(ends[:-1], np.arange(side))).clip(0)
+    return (inside * SCREEN / side).astype(np.float32)
+
+
+@cache
 def _atari_actions(environment: str) -> int:
     game = _atari(environment)()
     return int(game.action_space.n)

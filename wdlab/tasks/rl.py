@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from torch import Tensor
 from wdlab.checks import number, whole
 from wdlab.models import QMLP, MemberModel, QConv
 from wdlab.models.qnet import minatar, nature
-from wdlab.tasks.games import ATARI, Games, kind
+from wdlab.tasks.games import ATARI, Games, check_installed, kind
 from wdlab.tasks.task import Order, Task, copied, generator, only
 
 if TYPE_CHECKING:
@@ -54,47 +54,50 @@ class Episodes:
         return len(self.inputs)
 
 
+def _of(value: Any, says: str) -> Any:
+    """A hyperparameter with its default, and what it is."""
+    return field(default=value, metadata={"says": says})
+
+
 @dataclass(frozen=True)
 class DQN(Task):
     """Deep Q-learning on a game. A *frame* is one decision of the agent; a step is one step of learning.
 
-    environment: "cartpole" (Gymnasium), "breakout" (MinAtar's), "atari/..." (ALE, needs ale-py).
-    frames: how many frames a run takes by default, those of the warm-up included.
-    warmup: frames of random actions before the first step, so that the replay has something to draw from.
-    replay: how many frames are remembered; after that the oldest is forgotten. Old frames keep batches varied.
-    batch_size: transitions in a batch, drawn evenly from all that is remembered.
-    train_every: frames between two steps of learning.
-    gamma: what a reward is worth one frame later. At 0.99 about a hundred frames ahead count.
-    target_sync: steps between two renewals of the target network. A target that moves with the net chases itself.
-    epsilon, epsilon_frames: the share of random actions falls from 1 to `epsilon` in so many frames after the warm-up.
-    epsilon_test: that share in test episodes; at 0 the policy is greedy.
-    double: let the net choose a' and the target network judge it (van Hasselt et al. 2016); off by default, as in DQN.
-    n_step: rewards counted before the target network takes over (Sutton 1988); 1 in DQN.
-    clip: cut rewards to [-1, 1] for learning, as for Atari; returns are told uncut.
-    test_size: greedy episodes a test consists of, from the same beginnings for every run.
-    best_return: the return that counts as 1 in `test_accuracy`, so that games can be compared. It is the most there is
-    to be had in CartPole, and our choice elsewhere.
-
-    Raises ValueError for an unknown environment and for numbers that are not allowed.
+    Every number is explained beside it, and `explained` tells all. Raises ValueError for an unknown environment and for
+    numbers that are not allowed.
     """
 
-    name: str = "cartpole"
-    environment: str = "cartpole"
-    frames: int = 25_000
-    warmup: int = 1000
-    replay: int = 25_000
-    batch_size: int = 32
-    train_every: int = 4
-    gamma: float = 0.99
-    target_sync: int = 150
-    epsilon: float = 0.05
-    epsilon_frames: int = 5000
-    epsilon_test: float = 0.0
-    double: bool = False
-    n_step: int = 1
-    clip: bool = False
-    test_size: int = 10
-    best_return: float = 500.0
+    name: str = _of("cartpole", "what the task is called in tables")
+    environment: str = _of(
+        "cartpole", '"cartpole" (Gymnasium), "breakout" (MinAtar\'s) or "atari/" and the name of a game of ALE'
+    )
+    frames: int = _of(25_000, "frames that a run takes by default, those of the warm-up included")
+    warmup: int = _of(1000, "frames of random actions before the first step: the replay needs something to draw from")
+    replay: int = _of(
+        25_000, "frames that are remembered; after that the oldest is forgotten. Old frames keep batches varied"
+    )
+    batch_size: int = _of(32, "transitions in a batch, drawn evenly from all that is remembered")
+    train_every: int = _of(4, "frames between two steps of learning")
+    gamma: float = _of(
+        0.99, "γ, what a reward is worth one frame later: at 0.99 about a hundred frames ahead count, at 0.9 ten"
+    )
+    target_sync: int = _of(
+        150, "steps between two renewals of the target network; a target that moves with the net chases itself"
+    )
+    epsilon: float = _of(
+        0.05, "ε, the share of random actions, ends here: without any, what looks bad is never tried again"
+    )
+    epsilon_frames: int = _of(5000, "frames after the warm-up in which ε falls from 1 to its end")
+    epsilon_test: float = _of(0.0, "the share of random actions in test episodes; at 0 the policy is greedy")
+    double: bool = _of(
+        False, "let the net choose a' and the target network judge it (van Hasselt et al. 2016); not so in DQN"
+    )
+    n_step: int = _of(1, "rewards counted before the target network takes over (Sutton 1988); 1 in DQN")
+    clip: bool = _of(False, "cut rewards to [-1, 1] for learning, as for Atari; returns are told uncut")
+    test_size: int = _of(10, "episodes that a test consists of, from the same beginnings for every run")
+    best_return: float = _of(
+        500.0, "the return that counts as 1 in scores: the most there is to be had in CartPole, our choice elsewhere"
+    )
 
     def __post_init__(self) -> None:
         for name in ("warmup", "replay", "batch_size", "train_every", "target_sync", "n_step", "test_size"):
@@ -111,6 +114,14 @@ class DQN(Task):
                 f"transitions; give a smaller batch, or larger warmup={self.warmup} and replay={self.replay}."
             )
         kind(self.environment)
+
+    def explained(self) -> list[tuple[str, object, str]]:
+        """Return the name, the value and the meaning of every hyperparameter.
+
+        >>> DQN().explained()[7][:2]
+        ('gamma', 0.99)
+        """
+        return [(one.name, getattr(self, one.name), one.metadata["says"]) for one in fields(self)]
 
     @property
     def train_size(self) -> int:
@@ -149,7 +160,8 @@ class DQN(Task):
         return self.replay * (2 * math.prod(seen.shape) * seen.bytes + 14)
 
     def check(self, model: Model) -> None:
-        """Raise ValueError for a model that cannot play this game."""
+        """Raise ValueError for a model that cannot play this game, and where the game is not installed."""
+        check_installed(self.environment, self.packages)
         images = len(kind(self.environment).shape) == 3
         only(self, model, ("convnet",) if images else ("mlp",))
         if model.norm:
@@ -185,10 +197,11 @@ class DQN(Task):
         """Return each member's test_loss, by how many points its mean return is below best_return, and test_error.
 
         test_error = 1 - mean return / best_return, so that `test_accuracy` is the share of the best return; both are
-        negative where a net does better than that. NaN where the game raised.
+        negative where a net does better than that. NaN where a game raised, which "broken" tells, as a bool.
         """
         found = returns(self, model, inputs.tolist()).mean(1)
-        return {"test_loss": self.best_return - found, "test_error": 1 - found / self.best_return}
+        told = {"test_loss": self.best_return - found, "test_error": 1 - found / self.best_return}
+        return {**told, "broken": found.isnan()}  # a net that diverged still plays, so only a game that raised has none
 
     def points(self, score: Any) -> Any:
         """Return the mean return that a `test_accuracy` stands for: a number, an array, a column."""
@@ -241,13 +254,30 @@ def returns(task: DQN, model: MemberModel, seeds: Sequence[int]) -> Float[Tensor
     return torch.from_numpy(total).to(first.device, first.dtype)
 
 
+def random_returns(task: DQN, seed: int, episodes: int) -> list[float]:
+    """Return the returns of so many games in which every action is drawn at random: what chance gets."""
+    game = kind(task.environment)
+    games, draw = game.begin(range(episodes)), np.random.default_rng(seed)
+    playing, total = np.ones(episodes, dtype=np.bool_), np.zeros(episodes)
+    while playing.any():
+        moved = games.step(draw.integers(game.actions, size=episodes), playing)
+        total += np.where(playing, moved.reward, 0.0)
+        playing &= ~(moved.terminated | moved.truncated | np.isnan(moved.reward))
+    found: list[float] = total.tolist()
+    return found
+
+
 @dataclass(frozen=True)
 class Played:
-    """One greedy episode: what was seen before each action [frame, ...], the `actions`, and the return."""
+    """One greedy episode: what was seen before each action [frame, ...], the `actions`, and the return.
+
+    `broken` is what the game raised, where it did; then the return is NaN.
+    """
 
     seen: NDArray[Any]
     actions: tuple[int, ...]
     total: float
+    broken: str = ""
 
 
 def play(task: DQN, model: MemberModel, seed: int = FIRST_TEST) -> Played:
@@ -259,7 +289,7 @@ def play(task: DQN, model: MemberModel, seed: int = FIRST_TEST) -> Played:
         moved = game.step(np.array(actions[-1:]))
         total += float(moved.reward[0])
         over = bool(moved.terminated[0] | moved.truncated[0] | np.isnan(moved.reward[0]))
-    return Played(np.stack(seen), tuple(actions), total)
+    return Played(np.stack(seen), tuple(actions), total, game.broken.get(0, ""))
 
 
 # Learning
@@ -396,6 +426,11 @@ class Experience(Order):
         if not hasattr(self, "target"):
             self.target = copy.deepcopy(model).requires_grad_(False)
 
+    @property
+    def broken(self) -> tuple[int, ...]:
+        """The members whose game raised."""
+        return tuple(self.games.broken)
+
     def labels(self, true: Tensor) -> Tensor:
         """Return the labels as they are: nothing is learned from them."""
         return true
@@ -436,7 +471,7 @@ class Experience(Order):
         after = as_inputs(drawn.after, dtype)
         choosing = self.model(after) if self.task.double else None
         target = td_target(drawn.reward.to(dtype), drawn.discount.to(dtype), self.target(after), choosing)
-        target[list(self.games.broken)] = torch.nan  # its loss is NaN, so that this member stands still from here on
+        target[list(self.broken)] = torch.nan  # its loss is NaN, so that this member stands still from here on
         return as_inputs(drawn.state, dtype), torch.stack([drawn.action.to(dtype), target], -1)
 
     def fork(self) -> Experience:

@@ -115,7 +115,7 @@ class Task(ABC):
 
     @abstractmethod
     def evaluate(self, model: MemberModel, inputs: Tensor, labels: Tensor) -> dict[str, Float[Tensor, " member"]]:
-        """Return each member's test_loss and test_error."""
+        """Return each member's test_loss and test_error; a task that acts may say which tests were "broken", a bool."""
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
@@ -140,6 +140,11 @@ class Order:
     `indices(step)` -> [seed, batch]; every pass over the training set has a fresh order from the seed's generator.
     Passes are drawn in turn and never again, so a copy of this object goes on exactly where the original was.
     """
+
+    @property
+    def broken(self) -> tuple[int, ...]:
+        """The members that cannot go on, whatever their net: none, where batches come of examples."""
+        return ()
 
     def __init__(
         self, task: Task, batch_size: int, seeds: Sequence[int], examples: int, device: torch.device | str = "cpu"

@@ -45,6 +45,9 @@ def draw(settings: list[dict]) -> Figure:
             lines(axes, [s for s in panel(settings, by) if way in s["ways"]], by, way, name)
         scale = "log" if panel(settings, by) else "linear"  # matplotlib refuses a logarithm of nothing
         axes.set(xscale=scale, yscale=scale, xlabel=label)
+        marks = [s[by] for s in panel(settings, by)]
+        axes.set_xticks(marks, [str(mark) for mark in marks], fontsize=7)
+        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         axes.set_ylabel("seconds" if by == "steps" else "ms a member and step")
         axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=7)
@@ -78,7 +81,7 @@ def table(settings: list[dict]) -> list[str]:
     rows = ["| net | width | runs | plain loop / wdlab | vmap / wdlab | plain in processes / wdlab | of sgemm | peak |"]
     rows += ["|---|---|---|---|---|---|---|---|"]
     for s in settings:
-        if s not in drawn:
+        if s not in drawn and "sweep" in s["ways"]:
             cells = [ratio(s, way) for way in ("plain", "vmap", "processes")]
             own = s["ways"]["sweep"]
             share = f"{own['sgemm_share']:.0%}" if own["sgemm_share"] else ""

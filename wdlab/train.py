@@ -39,7 +39,7 @@ from wdlab.decay import (
 from wdlab.decay.coupling import Scalar
 from wdlab.matching import Matching
 from wdlab.measures import effective_lr, rotation, weight_norm
-from wdlab.models import flatten
+from wdlab.models import MemberModel, flatten
 from wdlab.run import Match, Run, Schedule
 from wdlab.tasks import generator
 
@@ -441,17 +441,24 @@ class Training:
 
     def fork(self) -> Training:
         """Return a copy in bit-identical state that goes on by itself."""
+        other = self._gone_on(copy.deepcopy(self.model), torch.clone)
+        other.lr_table, other.decay_table = self.lr_table.clone(), self.decay_table.clone()
+        other.runs, other.rows = list(self.runs), list(self.rows)
+        return other
+
+    def _gone_on(self, model: MemberModel, pick: Callable[[Tensor], Tensor]) -> Training:
+        """Return a copy with a model of its own, and of every state [member, ...] what `pick` makes of it."""
         other = object.__new__(Training)
         other.__dict__.update(self.__dict__)
-        other.model = copy.deepcopy(self.model)
+        other.model = model
         other._flatten()
         other.batches = self.batches.fork()
-        other.batches.follow(other.model)
-        for name in ("lr_table", "decay_table", "diverged_at", "broken_at", "_loss_sum"):
-            setattr(other, name, getattr(self, name).clone())
-        other._buffers = [buffer.clone() for buffer in self._buffers]
-        other._of_loss = None if self._of_loss is None else self._of_loss.clone()
-        other.runs, other.rows = list(self.runs), list(self.rows)
+        other.batches.follow(model)
+        for name in ("_seed_of_member", "diverged_at", "broken_at", "_loss_sum", "_turned"):
+            setattr(other, name, pick(getattr(self, name)))
+        other._parted = Parts(*map(pick, self._parted))
+        other._buffers = [pick(buffer) for buffer in self._buffers]
+        other._of_loss = None if self._of_loss is None else pick(self._of_loss)
         return other
 
     def branch(self, runs: Sequence[Run], of: Sequence[int]) -> Training:
@@ -460,17 +467,12 @@ class Training:
         Each must have asked until now, and for this step, for what that member did, be of its seed and copy from
         nobody (see `wdlab.branches`).
         """
-        other, index = self.fork(), torch.tensor(of, device=self.device)
+        index = torch.tensor(of, device=self.device)
+        model = self.task.build(self.spec, len(runs)).to(self.device, self.dtype)
+        model.load_state_dict({name: tensor[index] for name, tensor in self.model.state_dict().items()})
+        other = self._gone_on(model, lambda state: state[index])
         other.runs, other._members = list(runs), list(runs)
-        other.model = self.task.build(self.spec, len(runs)).to(self.device, self.dtype)
-        other.model.load_state_dict({name: tensor[index] for name, tensor in self.model.state_dict().items()})
-        other._flatten()
         other._set_tables()
-        for name in ("_seed_of_member", "diverged_at", "_loss_sum", "_turned"):
-            setattr(other, name, getattr(self, name)[index])
-        other._parted = Parts(*(part[index] for part in self._parted))
-        other._buffers = [buffer[index] for buffer in self._buffers]
-        other._of_loss = None if self._of_loss is None else self._of_loss[index]
         other.rows = [(step, values[:, index]) for step, values in self.rows]
         return other
 

@@ -65,6 +65,7 @@ def test_a_window_selects_the_own_window_unless_told_otherwise() -> None:
         ([Dials(weight_decay=0.01), Dials(weight_decay=0.1)], ["λ 0.01", "λ 0.1"]),
         ([Dials(seed=0), Dials(seed=1)], ["seed 0", "seed 1"]),
         ([Dials("early"), Dials("late", lr=1.0)], ["early, lr 0.1", "late, lr 1"]),
+        ([Dials(OWN, (0.5, 0.5)), Dials("late")], ["never", "late"]),
         # lambda says nothing about a run without decay, whatever its dial stands at
         ([Dials("never", weight_decay=0.1), Dials("late")], ["never", "late"]),
         (

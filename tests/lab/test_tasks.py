@@ -138,7 +138,9 @@ def test_a_game_is_told_by_its_return(little) -> None:
     for said in (lab.alt, lab.desk.status.value):
         assert f"mean return {returns[-1]:.0f}" in said and "error" not in said
     assert lab.table["mean_return"].tolist() == pytest.approx(returns[-1:])
-    assert "mean return" in lab.desk.table.html.value
+    shown = lab.desk.table.html.value
+    assert "mean return" in shown and "test error" not in shown
+    assert lab.table["test_error"].notna().all(), "the file has both"
 
 
 def test_translation_is_told_by_sentences(little) -> None:

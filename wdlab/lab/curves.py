@@ -43,6 +43,7 @@ FONT = 10.0  # points
 BOLD, FAINT = 2.4, 1.2  # line widths of the current runs and of the earlier ones
 LEFT, RIGHT = 0.085, 0.675  # where the panels begin and end; labels stand to their right
 ROOM = 25  # characters that fit there
+MOST = 40  # ... in print so small that it can just be read; the table and the text beside the picture say all
 HEADING = 46  # characters that fit above the panels
 SPAN: dict[str, Any] = {"facecolor": SHADE, "edgecolor": QUIET, "lw": 0.5}
 QUICK = 110  # dots an inch while a run goes on; at rest the picture is sharper
@@ -148,6 +149,7 @@ class _Pen:
         self.band.set_visible(len(trial.runs) > 1 and there)
         self.leader.set_data([1.005, 1.035], ends)
         self.leader.set(visible=there, lw=width)
+        text = text if len(text) <= MOST else f"{text[: MOST - 1]}…"
         self.label.set(text=text, y=ends[1], visible=there, weight="bold" if bold else "normal")
         self.label.set_fontsize(FONT * min(1.0, ROOM / max(len(text), 1)))
         at = [event.step / trial.run.steps for event in trial.events]

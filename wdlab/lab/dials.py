@@ -179,7 +179,7 @@ class Dials:
         """Return what a label may say, by dial; what does not matter is left out."""
         start, stop = (f"{100 * end:.3g}" for end in self.ends)
         told = {"task": self.task or "own task", "optimizer": SPOKEN[self.optimizer]}
-        told["timing"] = self.timing if self.timing in PRESETS else f"{start}–{stop}%"
+        told["timing"] = self.timing if self.timing in PRESETS else f"{start}–{stop}%" if start != stop else "never"
         if self.when.stop > self.when.start:
             told |= {"coupling": self.coupling, "weight_decay": f"λ {self.weight_decay:.2g}"}
         told |= {"lr": f"lr {self.lr:.2g}", "schedule": self.schedule}

@@ -59,16 +59,20 @@ def _row(trial: Trial) -> dict[str, object]:
 
 COLUMNS = [
     "run", "task", "optimizer", "timing", "start", "stop", "coupling", "weight_decay", "lr", "schedule", "label_noise",
-    "train_size", "augment", "seed", "seeds", "by_hand", "steps", *RESULTS, "test_error_sd", "mean_return",
-    "diverged_at",
+    "train_size", "augment", "seed", "seeds", "by_hand", "steps", "mean_return", *RESULTS,
+    "test_error_sd", "diverged_at",
 ]  # fmt: skip
 
 
 def seen(rows: pd.DataFrame) -> list[str]:
     """Return the columns that a table on the screen needs."""
     differs = [name for name in rows.columns if rows[name].nunique(dropna=False) > 1]
-    games = ["mean_return"] if rows["mean_return"].notna().any() else []
-    return [name for name in rows.columns if name in (*ALWAYS, *differs, *games)]
+    wanted, played = {*ALWAYS, *differs}, rows["mean_return"].notna()
+    if played.any():
+        wanted |= {"mean_return"}
+    if len(rows) and played.all():  # a return says the same in points
+        wanted -= {"test_error", "test_error_sd"}
+    return [name for name in rows.columns if name in wanted]
 
 
 def spoken(name: str) -> str:

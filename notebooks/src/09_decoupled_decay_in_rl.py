@@ -463,7 +463,7 @@ exercises.check_middle_mean(middle_mean)
 # large gradients are beside decay. And TensorFlow's RMSProp begins with v = 1, where ours begins with 0 as PyTorch's does.
 
 # %%
-rows = ["| configuration | lr | β or α | ε of the optimizer |", "|---|---|---|---|"]
+rows = ["| configuration | lr | betas; for RMSProp 0 and α | eps |", "|---|---|---|---|"]
 rows += [f"| {o.name} | {o.lr:g} | {o.betas} | {o.eps:g} |" for o in chapter09.DOPAMINE.values()]
 display(Markdown("\n".join(rows)))
 

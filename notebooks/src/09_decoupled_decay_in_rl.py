@@ -164,7 +164,7 @@ drawn.middle_means(table, task)
 # median. The intervals come from drawing the seeds anew many times (Agarwal et al. 2021).
 
 # %%
-draw.heat_maps(table, "share of the best return")
+draw.heat_maps(table, "score")
 
 # %% [markdown]
 # (The frames of this figure mark cells whose mean over seeds is within 0.05, or 25 points, of the best of all; the claims below allow 50

@@ -164,7 +164,7 @@ drawn.middle_means(table, task)
 # median. The intervals come from drawing the seeds anew many times (Agarwal et al. 2021).
 
 # %%
-draw.heat_maps(table, "share of the best return")
+draw.heat_maps(table, "score")
 
 # %% [markdown]
 # (The frames of this figure mark cells whose mean over seeds is within 0.05, or 25 points, of the best of all; the claims below allow 50
@@ -485,7 +485,7 @@ exercises.check_middle_mean(middle_mean)
 # large gradients are beside decay. And TensorFlow's RMSProp begins with v = 1, where ours begins with 0 as PyTorch's does.
 
 # %%
-rows = ["| configuration | lr | β or α | ε of the optimizer |", "|---|---|---|---|"]
+rows = ["| configuration | lr | betas; for RMSProp 0 and α | eps |", "|---|---|---|---|"]
 rows += [f"| {o.name} | {o.lr:g} | {o.betas} | {o.eps:g} |" for o in chapter09.DOPAMINE.values()]
 display(Markdown("\n".join(rows)))
 

@@ -91,3 +91,13 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("colour", COLOURS)
 def test_lines_stand_out_from_the_paper(colour: str) -> None:
     assert (luminance(BACKGROUND) + 0.05) / (luminance(colour) + 0.05) >= 3
+
+
+def test_lines_count_from_where_they_are_told_to() -> None:
+    for first in (0, 1):
+        drawn = figures.lines({"a": [1.0, 2.0, 3.0]}, "A title", "trials", "best", first=first)
+        assert (
+            drawn.figure.axes[0].lines[0].get_xdata().tolist()
+            == drawn.data.index.tolist()
+            == [first, first + 1, first + 2]
+        )

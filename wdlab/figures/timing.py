@@ -138,4 +138,6 @@ def lines(series: Mapping[str, Sequence[float]], title: str, x: str, y: str, fir
     name(axes, title, x, y)
     figure.legend(frameon=False, fontsize=9, loc="outside right center")  # beside the lines: a long name would hide one
     told = "; ".join(f"{label} goes from {values[0]:.3g} to {values[-1]:.3g}" for label, values in series.items())
-    return Drawn(figure, f"{title}, {y} against {x}: {told}.", pd.DataFrame(dict(series)))
+    return Drawn(
+        figure, f"{title}, {y} against {x}: {told}.", pd.DataFrame(dict(series)).rename(index=lambda at: at + first)
+    )

@@ -48,6 +48,7 @@ class Player(Explorer):
         super()._make_widgets()
         seeds = sorted({seed for *_, seed in self._nets})
         self.seed = widgets.Dropdown(options=[(f"seed {seed}", seed) for seed in seeds], value=seeds[0])
+        self.seed.layout.width = "95%"  # by itself it is wider than its column on a small screen
         self.when = widgets.ToggleButtons(options=STATES, value=STATES[1])
         self.frame = widgets.IntSlider(value=0, min=0, max=0)
         self.runner = widgets.Play(value=0, min=0, max=0, interval=80)

@@ -221,6 +221,7 @@ def _atari(environment: str) -> Callable[[], Any]:
     import gymnasium
     from gymnasium.wrappers import FrameStackObservation, MaxAndSkipObservation, TransformObservation
 
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # else every game begins by printing who made it
     gymnasium.register_envs(ale_py)
     name = f"ALE/{environment.removeprefix(ATARI)}-v5"
     told: Any = {"obs_type": "grayscale", "frameskip": 1, "repeat_action_probability": 0.25}

@@ -39,12 +39,14 @@
 
 # %%
 import os
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
+from wdlab import sweep
 from wdlab.claims import CLAIMS, chapter02, chapter05
 from wdlab.exercises import chapter05 as exercises
 from wdlab.figures import forest
@@ -454,6 +456,23 @@ for v in (backwards, sees, misleads, *signals, *images):
     told = ", ".join(f"{word} {rest.count(word)}×" for word in dict.fromkeys(rest)) or "too few seeds to leave one out"
     rows.append(f"| {v.id} | {v.verdict} | {told} |")
 display(Markdown("\n".join(rows)))
+
+# %% [markdown]
+# The measure has chance in it, too: a few draws of the noise. All networks of a seed get the same draws, and what a draw does
+# to all of them does not change their order. How much is left, beside what the networks differ by?
+
+# %%
+nets = sweep(chapter05.over_timings(base, [seed_offset]), device=device, networks=True).histories
+one = chapter05.subject(nets)
+draws = [measure(replace(one, seed=s), [chapter05.RECOMMENDED])[chapter05.RECOMMENDED].log() for s in range(5)]
+logs = torch.stack(draws)  # [draw, network], of 1/σ²
+left = (logs - logs.mean(1, keepdim=True)).std(0).mean().item()
+display(
+    Markdown(
+        f"Networks of the first seed differ by **{logs.mean(0).std().item():.2f}** (standard deviation of the measure's "
+        f"logarithm); other draws of the noise move one against the others by **{left:.2f}**."
+    )
+)
 
 # %% tags=["nbval-check-output"]
 for verdict in (rescaled, backwards, sees, misleads, *signals, *images):

@@ -275,7 +275,7 @@ SEES = (
 
 
 def _on_resnets(end: str, base: Base, words: str) -> tuple[Claim, Claim]:
-    # As many as the notebook's minutes allow, the same for every claim about these nets; it says how little that settles.
+    # As many as the notebook's minutes allow, the same for every claim about these nets.
     few = levels(0.3, ci=2, demo=4, gpu=10, paper=3)
     return (
         Claim(

@@ -33,6 +33,7 @@ def test_a_verdict_holds_its_effect_and_its_control() -> None:
     verdict = claim().check("ci", seed_offset=7)
     assert verdict.holds and verdict.verdict == "supported" and verdict.control == "vanishes"
     assert verdict.effect == pytest.approx(0.25) and verdict.low < 0.25 < verdict.high
+    assert sum(verdict.values) / 3 == pytest.approx(verdict.effect)
     assert verdict.seeds == (7, 8, 9) and verdict.scale == "ci" and verdict.seconds >= 0
 
 

@@ -21,9 +21,18 @@ from wdlab.stats import (
     kendall_over_seeds,
     paired,
     share,
+    without_one,
 )
 
 FIRST, NEVER = Timing.first(0.5), Timing.never()
+
+
+def test_a_verdict_that_hangs_on_one_seed_is_told_from_one_that_does_not() -> None:
+    """Without its outlier the rest is beyond the bar; without any other it stays undecided."""
+    assert without_one([0.5, 0.51, -2.0, 0.52], 0.3) == ["inconclusive", "inconclusive", "supported", "inconclusive"]
+    assert set(without_one([0.5, 0.51, 0.49, 0.52], 0.6)) == {"not supported"}
+    with pytest.raises(ValueError, match="at least three seeds"):
+        without_one([0.5, 0.6], 0.3)
 
 
 def history(run: Run, accuracy: float) -> History:

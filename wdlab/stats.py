@@ -142,6 +142,21 @@ def judge(effect: Effect, smallest: float) -> str:
     return "not supported" if effect.high < smallest else "inconclusive"
 
 
+def without_one(values: Sequence[float], smallest: float) -> list[str]:
+    """Return the verdict that is left when one value is left out, for each in turn: how much hangs on a single seed.
+
+    Fewer values make wider intervals, so some of what is lost is lost to their number. Raises ValueError for fewer
+    than three values.
+
+    >>> without_one([0.5, 0.51, 0.5, 0.52], smallest=0.3)
+    ['supported', 'supported', 'supported', 'supported']
+    """
+    if len(values) < 3:
+        raise ValueError(f"values={list(values)!r} is not allowed; to leave one out takes at least three seeds.")
+    rests = ([*values[:place], *values[place + 1 :]] for place in range(len(values)))
+    return [judge(interval(rest), smallest) for rest in rests]
+
+
 def paired(results: Results, factor: str, a: object, b: object, metric: str = "test_accuracy") -> Effect:
     """Return the effect of `factor` = a against b on `metric`: mean over seeds of metric(a) - metric(b).
 

@@ -407,7 +407,7 @@ watch_layers("adam", "BatchNorm network, AdamW")
 
 # %% [markdown]
 # Under SGD the angle lies on its line, the same for all layers, though their norms and gradients differ. The norms come
-# near their lines and stay below them by several percent. They rest on one more assumption, that gradients at different
+# near their lines and stay below them. They rest on one more assumption, that gradients at different
 # steps have nothing to do with each other. Does it hold? Here is the mean cosine between gradients k steps apart.
 
 # %%

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # 04 · The norm stays small
 #
-# **Decay in the first part of training leaves the weights smaller to the end, long after it is over. In our small network
-# it is hardly the small norm that pays, but what comes with it: every step turns the weights further.**
+# **Decay in the first part of training leaves the weights smaller to the end, long after it is over. What pays need not be
+# the small norm: a run with large weights that turns them as far at every step can be as good.**
 #
 # {{badges}} · {{minutes}} on two CPU cores · no GPU needed
 #
@@ -365,9 +365,9 @@ display(
 # %% [markdown]
 # ## Other networks, other data
 #
-# The arms again, for a 1-D ResNet on the same signals and for a 2-D ResNet on Fashion-MNIST. What early decay gains there is
-# a few times smaller, and sharing out so small a gain takes more seeds than convolutions allow in a few minutes: expect wide
-# intervals. Where the gain itself may be nothing, its share is unknown. *Copies late's effective lr* is a control.
+# The arms again, for a 1-D ResNet on the same signals and for a 2-D ResNet on Fashion-MNIST. Compare what *early* gains there
+# with the figure of the MLP: to share out a small gain takes more seeds than convolutions allow in a few minutes, so expect
+# wide intervals. Where the gain itself may be nothing, its share is unknown. *Copies late's effective lr* is a control.
 
 # %%
 small = {"seeds": 2} if scale == "ci" else {}  # convolutions are slow: at ci scale two seeds prove the path, no more
@@ -394,8 +394,7 @@ display(Markdown("\n".join(["| claim | verdict | in the control |", "|---|---|--
 # %% [markdown]
 # A claim carries over where it is supported *and* its control vanishes. *Inconclusive* is no support. For the angle it is to
 # be expected with few seeds: a step's angle depends on the norm and also on the gradient, so on how closely each network fits
-# its training set by then, and there seeds differ. (Ten times as many readings, tried on other seeds of the 1-D ResNet,
-# narrow the control's interval and not the claim's.) Where the control at a constant rate is inconclusive too, it stays open
+# its training set by then, and there seeds may differ. Where the control at a constant rate is inconclusive too, it stays open
 # whether such a rate takes the larger angle away on that network.
 #
 # Everything on one page: how small, how far (log2 of a ratio), then the arms. Blue: the claim, which should lie right of the
@@ -554,8 +553,8 @@ predictions.score()
 # **In three sentences.** A learning rate that falls leaves little time to grow back what early decay has shrunk, so the norm
 # is smaller to the end and, in the MLP, every step turns the weights further; with a constant rate much of that is lost, if
 # not all. Runs that copy the turning without decay, and runs that copy the norm, show how much of the gain goes with each; the
-# shares and verdicts above say how far that holds on your seeds and networks. A small norm that is not allowed to turn
-# further, tried on the MLP alone, is the test of the norm itself.
+# shares and verdicts above say how far that holds on your seeds and networks, and a verdict of few seeds may be another on
+# other seeds. A small norm that is not allowed to turn further, tried on the MLP alone, is the test of the norm itself.
 #
 # **Next:** [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) asks what a small norm does to measures of flatness;
 # [06 · Data grow the weights](06_data_grow_the_weights.ipynb) asks why a norm grows at all. Or go back to

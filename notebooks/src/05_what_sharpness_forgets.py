@@ -39,19 +39,21 @@
 
 # %%
 import os
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
+from wdlab import sweep
 from wdlab.claims import CLAIMS, chapter02, chapter05
 from wdlab.exercises import chapter05 as exercises
 from wdlab.figures import forest
 from wdlab.figures import sharpness as draw
 from wdlab.lab import Lab, Perturb, Predictions
 from wdlab.measures import MEASURES, measure, rescale_
-from wdlab.stats import bootstrap, interval
+from wdlab.stats import bootstrap, interval, without_one
 
 torch.set_num_threads(1)  # small networks: the sweeps below use one process a core instead
 
@@ -266,11 +268,12 @@ told = [f"**{side}**: {', '.join(draw.words(m) for m in part['measure']) or 'non
 display(Markdown("With the whole interval " + "; ".join(told) + "."))
 
 # %% [markdown]
-# Right of the line a measure is as it should be, left of it *backwards*. Look at the colours: noise of one size and curvature
+# Dots are means of the taus of the seeds, bars their 95% intervals by Student's t. Right of the line a measure is as it should
+# be, left of it *backwards*. Look at the colours: noise of one size and curvature
 # per unit of weight are one colour, the same ideas in units of the weights another. Then look at the norm; we come back to
 # it.
 #
-# Intervals are over seeds, as in the claims, by Student's t. With few seeds they may reach beyond ±1, where tau cannot go. The
+# Intervals are over seeds, as in the claims. With few seeds they may reach beyond ±1, where tau cannot go. The
 # usual alternative is the *bootstrap*: draw as many seeds again, with replacement, and see how far their mean wanders. Here
 # are both, and how often each holds the truth in made-up experiments of this size, where the truth is known.
 
@@ -371,8 +374,8 @@ draw.scatter(
 # * it has a unit that everybody understands, a percentage;
 # * there is no size of noise to choose: it looks for the size itself;
 # * it counts errors and not nats, so that a tiny training loss does not make it tiny;
-# * on the seeds where it was chosen (from 10,000 on) it did best or nearly best on all three networks. The cell above says where
-#   it stands on yours.
+# * it was among the first on the seeds where it was chosen, from 10,000 on. A choice made after a look says little by itself;
+#   a cell above says where it stands on your seeds, which the choice did not see.
 
 # %%
 off = (table.assign(share=table[chapter05.RECOMMENDED] ** -0.5)).groupby("timing", sort=False)["share"].mean()
@@ -455,6 +458,39 @@ display(Markdown(f"Undecided on these seeds: {', '.join(undecided) or 'none'}.")
 
 # %%
 forest([backwards, sees, misleads, *signals, *images])
+
+# %% [markdown]
+# ### How firm is a verdict?
+#
+# Tau moves in steps, for it counts pairs. Two networks whose test errors lie a few examples apart change places with little:
+# even the order in which a computer adds up is enough, for training magnifies what is tiny. So the same seeds on another
+# machine may give another verdict, wherever an interval ends near its bar. Leave out one seed at a time, and see which
+# verdicts stay. (Fewer seeds also make wider intervals, so some *inconclusive* here is due to their number.)
+
+# %%
+rows = ["| claim | verdict | with one seed left out |", "|---|---|---|"]
+for v in (backwards, sees, misleads, *signals, *images):
+    rest = without_one(v.values, v.smallest) if len(v.values) > 2 else []
+    told = ", ".join(f"{word} {rest.count(word)}×" for word in dict.fromkeys(rest)) or "too few seeds to leave one out"
+    rows.append(f"| {v.id} | {v.verdict} | {told} |")
+display(Markdown("\n".join(rows)))
+
+# %% [markdown]
+# The measure has chance in it, too: a few draws of the noise. All networks of a seed get the same draws, and what a draw does
+# to all of them does not change their order. How much is left, beside what the networks differ by?
+
+# %%
+nets = sweep(chapter05.over_timings(base, [seed_offset]), device=device, networks=True).histories
+one = chapter05.subject(nets)
+draws = [measure(replace(one, seed=s), [chapter05.RECOMMENDED])[chapter05.RECOMMENDED].log() for s in range(5)]
+logs = torch.stack(draws)  # [draw, network], of 1/σ²
+left = (logs - logs.mean(1, keepdim=True)).std(0).mean().item()
+display(
+    Markdown(
+        f"Networks of the first seed differ by **{logs.mean(0).std().item():.2f}** (standard deviation of the measure's "
+        f"logarithm); other draws of the noise move one against the others by **{left:.2f}**."
+    )
+)
 
 # %% tags=["nbval-check-output"]
 for verdict in (rescaled, backwards, sees, misleads, *signals, *images):
@@ -637,10 +673,10 @@ predictions.score()
 
 # %% [markdown]
 # **In three sentences.** BatchNorm lets a network change its sharpness under noise of one size without changing anything
-# else, and weight decay changes just that, so on our small network plain sharpness gets decay backwards. Put noise in
-# proportion to the weights and the scale drops out; the verdicts above say where the order of test errors then appears, and on
-# which networks our seeds could not tell. Other measures do as well on these networks, and before any comparison by
-# sharpness one has to look whether the networks fit their data about equally well.
+# else, and weight decay changes just that, so plain sharpness can get decay backwards. Put noise in proportion to the weights
+# and the scale drops out; the verdicts above say where either holds, and on which networks our seeds could not tell. Other
+# measures may do as well (see the figure), and before any comparison by sharpness one has to look whether the networks fit
+# their data about equally well.
 #
 # **Next:** [06 · Data grow the weights](06_data_grow_the_weights.ipynb) for why weights grow at all. **Back:**
 # [04 · The norm stays small](04_the_norm_stays_small.ipynb) for what small weights do to training.

@@ -1,5 +1,6 @@
 """Every registered measure: whether it sees the scale of the weights, member by member, and without leaving a trace."""
 
+import math
 from functools import lru_cache
 
 import pytest
@@ -124,6 +125,31 @@ def test_a_factor_for_each_member_moves_that_member_alone(kind: str) -> None:
         after = measure(one, [name])[name]
         assert torch.equal(after[[0, 2]], measured(kind)[name][[0, 2]])
         assert after[1].item() == pytest.approx(measured(kind, "rescaled")[name][1].item(), rel=1e-9)
+
+
+def test_norms_margins_and_loss_of_a_network_worked_by_hand() -> None:
+    """Its logits are its inputs, and the right one beats the others by 0, 2, ... 20: the hardest tenth by 2."""
+    model, gaps = MLP(1, (3, 3)).double(), 2 * torch.arange(11, dtype=torch.float64)
+    with torch.no_grad():
+        model.weight_0.copy_(torch.eye(3))
+    inputs = torch.stack([torch.full_like(gaps, -50.0), gaps + 2, torch.full_like(gaps, 2.0)], 1)
+    start = {"weight_0": torch.zeros(1, 3, 3, dtype=torch.float64)}
+    expected = {
+        "weight_norm": math.sqrt(3),
+        "distance_from_init": math.sqrt(3),
+        "log_frobenius_product": math.log(3),
+        "log_spectral_product": 0.0,
+        "stable_rank": 3.0,
+        "path_norm": math.sqrt(3),
+        "negative_margin": -2.0,
+        "inverse_squared_margin": 1 / 4,
+        "frobenius_over_margin": math.log(3 / 4),
+        "spectral_over_margin": math.log(1 / 4),
+        "training_loss": (-gaps).exp().log1p().mean().item(),  # the first logit is too small to count
+    }
+    assert set(expected) == {name for name, row in MEASURES.items() if row.kind in ("norm", "margin", "loss")}
+    found = measure(Subject(model, inputs, torch.ones(11, dtype=torch.int64), start), list(expected))
+    assert {name: value.item() for name, value in found.items()} == pytest.approx(expected)
 
 
 # Members

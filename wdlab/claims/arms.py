@@ -64,7 +64,7 @@ def image_resnet(scale: str) -> Run:
     if scale == "ci":
         task = replace(of_vision(task), image_size=7)
     whole_run = Run(task, Model("resnet", 4 if scale == "ci" else 8), decay=Decay(0.02), evaluations=4)
-    return shortened(whole_run, 30) if scale == "ci" else whole_run
+    return shortened(whole_run, 15) if scale == "ci" else whole_run
 
 
 def shortened(run: Run, epochs: int) -> Run:

@@ -124,7 +124,8 @@ ARM = "ours: the arms, the half and the controls are our operationalization of a
 HELD = "ours, after a point of Liu et al. 2021 (weight rescaling)"
 RATE = "a learning rate that never falls, under which the norm has time to grow back"
 
-# Where, in words, and with how many seeds: convolutions are slow.
+# Where, in words, and with how many seeds. Convolutions are slow: 4 are what the notebook's minutes allow, the same for
+# every claim about these nets.
 FEW = {"ci": 4, "demo": 4, "gpu": 10}
 _PLACES: tuple[tuple[str, Base, str, dict[str, int]], ...] = (
     ("", network, "", {}),

@@ -66,7 +66,7 @@ class Verdict:
     when one merely cannot tell: that is "inconclusive".
 
     `smallest` is what the interval must lie above; for a claim that nothing is lost it is negative, the largest loss
-    that still counts as none. `seconds` is short where runs came from the store.
+    that still counts as none. `values` is the effect, seed by seed. `seconds` is short where runs came from the store.
     """
 
     id: str
@@ -77,6 +77,7 @@ class Verdict:
     low: float
     high: float
     seeds: tuple[int, ...]
+    values: tuple[float, ...]
     holds: bool
     verdict: str
     control: str
@@ -162,6 +163,7 @@ class Claim:
             low=found.low,
             high=found.high,
             seeds=setting.seeds,
+            values=found.values,
             holds=found.verdict == "supported" and control.verdict != "supported",
             verdict=found.verdict,
             control=_control_word(control.verdict),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 from wdlab.claims import chapter08, chapter09
 from wdlab.run import Model, Optimizer
@@ -48,7 +49,7 @@ VISION = Usual(
     },
     evaluations=40,
 )
-_TRANSLATING, _PLAYING = chapter08.translating("demo"), chapter09.playing("demo")
+_TRANSLATING = chapter08.translating("demo")
 TRANSLATION = Usual(
     _TRANSLATING.model,
     "adam",
@@ -60,19 +61,20 @@ TRANSLATION = Usual(
     },
     evaluations=20,
 )
-CARTPOLE = Usual(
-    _PLAYING.model,
-    "adam",
-    "constant",
-    {
+PLAYED = ("cartpole", "breakout")
+"""The games that a Lab plays."""
+
+
+@cache
+def _playing(environment: str) -> Usual:
+    """Asked late, for a `Run` on a game needs the packages of the extra `rl`."""
+    run = chapter09.playing("demo") if environment == "cartpole" else chapter09.breaking("demo")
+    starts = {
         "sgd": Start(replace(_MOMENTUM, lr=0.01), 1e-3, (-4, -1), (-6, -1)),
         "plain_sgd": Start(replace(_PLAIN, lr=0.1), 1e-3, (-3, 0), (-6, -1)),
-        "adam": Start(_PLAYING.optimizer, 1e-3, (-5, -2), (-6, 1)),
-    },
-    evaluations=20,
-)
-PLAYED = {"cartpole": CARTPOLE, "breakout": replace(CARTPOLE, model=chapter09.breaking("demo").model)}
-"""By the environment of a game."""
+        "adam": Start(run.optimizer, 1e-3, (-5, -2), (-6, 1)),
+    }
+    return Usual(run.model, "adam", "constant", starts, evaluations=20)
 
 
 def usual(task: Task) -> Usual:
@@ -82,7 +84,7 @@ def usual(task: Task) -> Usual:
     if isinstance(task, Translation):
         return TRANSLATION
     if isinstance(task, DQN) and task.environment in PLAYED:
-        return PLAYED[task.environment]
+        return _playing(task.environment)
     raise ValueError(
         f"task={task!r:.60} is not allowed in a Lab; give a wdlab.Vision, a wdlab.tasks.Translation, a DQN on "
         f"'cartpole' or 'breakout', or one of {', '.join(map(repr, NAMED))}."

@@ -265,7 +265,8 @@ at = table.loc[of(table, "decoupled")["score"].idxmax()]  # open where it is goo
 Translator(decayed, coupling="decoupled", lr=at["lr"], weight_decay=at["weight_decay"], text="321047")
 
 # %% [markdown]
-# (The Explorer frames cells within 5 *percent* of the best of the coupling that it shows.)
+# (The map above frames cells within 5 *percent* of the best of the coupling that it shows. Below, the best nets beside one
+# another.)
 
 # %%
 rows = ["| the best cell of | seed | siebenundvierzigtausenddrei is |", "|---|---|---|"]

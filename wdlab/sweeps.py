@@ -181,9 +181,10 @@ def _workers(runs: Sequence[Run], device: torch.device, jobs: int | None) -> int
 def group(runs: Sequence[Run], workers: int, device: torch.device, room: float = math.inf) -> list[list[Run]]:
     """Return `runs` in batches whose members can train together, of even sizes, a multiple of `workers` in number.
 
-    Runs of one seed stay together: they share their data. Where some copy from others no seed is divided, even if
-    batches become larger and less even: what they copy from would have to train once more in every part. A batch
-    whose members would need more than `room` bytes is split; a warning says so.
+    Runs of one seed stay together: they share their data, and those whose decay begins alike share a past (see
+    `wdlab.branches`). Where some copy from others no seed is divided, even if batches become larger and less even: what
+    they copy from would have to train once more in every part. A batch whose members would need more than `room` bytes
+    is split; a warning says so.
     """
     shapes: dict[Run, list[Run]] = {}
     for run in runs:
@@ -195,9 +196,14 @@ def group(runs: Sequence[Run], workers: int, device: torch.device, room: float =
         most = _that_fit(key, min(most, len(alike)), room, device)
         count = math.ceil(len(alike) / most)
         count = min(len(alike), math.ceil(count / max(workers, 1)) * max(workers, 1))
-        by_seed = sorted(alike, key=lambda run: run.seed)
+        by_seed = sorted(alike, key=lambda run: (run.seed, _past(run)))
         batches += [by_seed[start:stop] for start, stop in pairwise(_cuts(by_seed, count))]
     return sorted(batches, key=lambda batch: -len(batch) * batch[0].steps)
+
+
+def _past(run: Run) -> bytes:
+    """What brings runs next to each other that have long the same lambda."""
+    return (run.decay.strength * run.decay.timing.table(run.steps)).numpy().tobytes()
 
 
 def _cuts(by_seed: Sequence[Run], count: int) -> list[int]:

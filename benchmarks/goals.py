@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from settings import Setting
 
-TIMED, APART = Setting("mlp", 100, 48, 62), Setting("apart", 100, 48, 62)
+MLP = Setting("mlp", 100, 48, 62)
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,18 @@ class Goal:
 
 
 GOALS = [
-    Goal(TIMED, "plain", 5),
-    Goal(TIMED, "vmap", 1.5),
-    Goal(TIMED, "processes", 1),
-    Goal(APART, "plain", 5),
-    Goal(APART, "vmap", 1.5),
-    Goal(APART, "processes", 1),
+    Goal(MLP, "plain", 5),
+    Goal(MLP, "vmap", 1.5),
+    Goal(MLP, "processes", 1),
     Goal(Setting("mlp", 64, 48, 62), "plain", 6),
     Goal(Setting("mlp", 256, 24, 31), "plain", 2),
-    Goal(Setting("apart", 256, 24, 31), "sgemm", 0.6),
+    Goal(Setting("mlp", 256, 24, 31), "sgemm", 0.6),
     Goal(Setting("signals", 8, 12, 31), "plain", 1.7),
     Goal(Setting("images", 8, 12, 10), "plain", 1.7),
     Goal(Setting("translation", 64, 8, 12), "plain", 1.7),
     Goal(Setting("cartpole", 64, 24, 250), "plain", 4),
 ]
-OTHERS = [Setting("breakout", 8, 8, 500)]  # measured without a goal, at the width of notebook 09
+OTHERS = [Setting("timings", 100, 48, 62), Setting("breakout", 8, 8, 500)]  # measured without a goal
 SETTINGS = list(dict.fromkeys([*(goal.setting for goal in GOALS), *OTHERS]))
 LIMITS = {"bookkeeping of a sweep": 0.03, "import wdlab, seconds": 2.0, "wdlab --help, seconds": 0.3}
 

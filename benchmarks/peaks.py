@@ -13,7 +13,7 @@ from wdlab import Training
 from wdlab.memory import needed
 
 CASES = {
-    "apart": (400, (2, 6, 10)),
+    "mlp": (400, (2, 6, 10)),
     "signals": (32, (4, 8, 12)),
     "images": (16, (4, 8, 12)),
     "translation": (64, (2, 4, 6)),

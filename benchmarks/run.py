@@ -8,11 +8,11 @@
 For each setting: seconds, how many times wdlab's sweep is faster, the share of this machine's measured rate of matrix
 products, the peak of memory; then each goal of `goals.py`, MET or MISSED. The ways (`ways.py`) take turns, after one
 warm-up each; ratios are of medians, with the smallest and largest of the turns. "plain" and "vmap" are quoted with the
-better number of threads; one that is far behind at the warm-up is not tried again. Every way begins with the same
+better number of threads; one that is far behind at the first turn that counts is not tried again. Every way begins with the same
 weights and sees the same batches; unless losses and accuracies agree, nothing is believed. Agents that differ by
 rounding soon live different lives, so theirs are compared over the first steps.
 
-The share counts the products of every run, as if none had a past in common with another; only runs that are "apart" do
+The share counts the products of every run, as if none had a past in common with another; runs of "timings" do not do
 all of them.
 """
 
@@ -50,9 +50,11 @@ def measure(setting: Setting, options: argparse.Namespace) -> dict[str, object]:
     """All ways by turns; what each took, and the ratios."""
     device, taken = ways.device_called(options.device), Taken()
     rate, outcomes = machine.sgemm(device), {}
-    warm = {key: spent for key in tried(options) if (spent := turn(key, setting, device, outcomes)) is not None}
-    for _ in range(options.repeats):
-        for key in worth_trying(warm):
+    keys = [key for key in tried(options) if turn(key, setting, device, outcomes) is not None]  # the warm-up
+    for number in range(options.repeats):
+        if number == 1:
+            keys = worth_trying({key: spent[0] for key, spent in taken.items()})
+        for key in keys:
             spent = turn(key, setting, device, outcomes)
             assert spent is not None
             taken.setdefault(key, []).append(spent)
@@ -74,10 +76,10 @@ def turn(key: Key, setting: Setting, device: torch.device, outcomes: dict[str, l
     return spent
 
 
-def worth_trying(warm: dict[Key, Spent]) -> list[Key]:
+def worth_trying(first: dict[Key, Spent]) -> list[Key]:
     """All but numbers of threads with which a way was far slower than with another."""
-    best = {way: min(spent.seconds for (other, _), spent in warm.items() if other == way) for way, _ in warm}
-    return [(way, threads) for (way, threads), spent in warm.items() if spent.seconds <= FAR * best[way]]
+    best = {way: min(spent.seconds for (other, _), spent in first.items() if other == way) for way, _ in first}
+    return [(way, threads) for (way, threads), spent in first.items() if spent.seconds <= FAR * best[way]]
 
 
 def first_steps(setting: Setting, options: argparse.Namespace) -> dict[str, list[Outcome]]:

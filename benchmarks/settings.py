@@ -47,15 +47,15 @@ class Setting:
         return f"{self.net}, width {self.width}, {self.members} members, {self.steps} steps"
 
 
-def vision(task: str, model: str, apart: bool = False) -> Callable[[int, int, int], list[Run]]:
-    """Six timings, as many seeds as it takes, tested once at the end; `apart`, six lambdas that always act.
+def vision(task: str, model: str, timings: bool = False) -> Callable[[int, int, int], list[Run]]:
+    """Six lambdas that always act, or six `timings`; as many seeds as it takes, tested once at the end.
 
-    Timings are the course's usual comparison: the runs of a seed have a past in common, which a sweep trains once.
-    Runs `apart` differ from the first step on.
+    Runs of six lambdas differ from the first step on. Timings are the course's usual comparison: the runs of a seed
+    have a past in common, which a sweep trains once and no other way does.
     """
-    decays = [Decay(0.01, timing) for timing in TIMINGS]
-    if apart:
-        decays = [Decay(0.01 / 2**power) for power in range(len(TIMINGS))]
+    decays = [Decay(0.01 / 2**power) for power in range(len(TIMINGS))]
+    if timings:
+        decays = [Decay(0.01, timing) for timing in TIMINGS]
 
     def runs(count: int, width: int, steps: int) -> list[Run]:
         settings = [(SEED + number // len(decays), decays[number % len(decays)]) for number in range(count)]
@@ -88,7 +88,7 @@ def agents(game: str, model: Model) -> Callable[[int, int, int], list[Run]]:
 
 NETS: dict[str, Net] = {
     "mlp": Net(vision("mnist1d", "mlp")),
-    "apart": Net(vision("mnist1d", "mlp", apart=True)),
+    "timings": Net(vision("mnist1d", "mlp", timings=True)),
     "signals": Net(vision("mnist1d", "resnet")),
     "images": Net(vision("fashion", "resnet")),
     "translation": Net(translation),
@@ -96,8 +96,8 @@ NETS: dict[str, Net] = {
     "breakout": Net(agents("breakout", Model("convnet", depth=1, norm=False)), plain_dqn.prepare, None, None),
 }
 
-GROWTH = [Setting("apart", 100, 2**power, 62) for power in range(8)]
-GROWTH += [Setting("apart", width, 12, 62) for width in (32, 64, 128, 256)]
-GROWTH += [Setting("apart", 100, 12, steps) for steps in (31, 62, 124, 248)]
+GROWTH = [Setting("mlp", 100, 2**power, 62) for power in range(8)]
+GROWTH += [Setting("mlp", width, 12, 62) for width in (32, 64, 128, 256)]
+GROWTH += [Setting("mlp", 100, 12, steps) for steps in (31, 62, 124, 248)]
 SIZES = {"mlp": (100, 62), "signals": (8, 16), "images": (8, 7), "translation": (64, 6), "cartpole": (64, 60)}
 MEMBERS = [Setting(net, width, 2**k, steps) for net, (width, steps) in SIZES.items() for k in range(8)]

@@ -45,10 +45,10 @@ def told(setting, sweep: float = 1.0, **ways: float) -> dict:
 
 def test_a_goal_is_met_or_missed_as_it_was_measured(module) -> None:
     goals = module("goals")
-    [first, second, third] = goals.verdicts([told(goals.TIMED, plain=5.1, vmap=1.4, processes=2.0)], None)
+    [first, second, third] = goals.verdicts([told(goals.MLP, plain=5.1, vmap=1.4, processes=2.0)], None)
     assert [row["met"] for row in (first, second, third)] == [True, False, True]
     assert (first["measured"], first["goal"]) == (5.1, "at least 5")
-    assert goals.verdicts([told(replace(goals.TIMED, steps=1), plain=9.0)], None) == [], "another setting has no goal"
+    assert goals.verdicts([told(replace(goals.MLP, steps=1), plain=9.0)], None) == [], "another setting has no goal"
     [fast, share] = goals.verdicts([told(s, plain=2.5) for s in goals.SETTINGS if s.width == 256], None)
     assert fast["met"] and not share["met"] and share["measured"] == 0.5
     overheads = {"sweep": {"bookkeeping_share": 0.02}, "import": {"median_s": 2.5}, "help": {"median_s": 0.1}}
@@ -67,10 +67,10 @@ def test_the_picture_holds_every_setting_of_the_growth(module) -> None:
     assert [len(line.get_xdata()) for line in drawn.axes[1].lines] == [5, 0, 0, 5], "plain and wdlab, not the others"
 
 
-def test_runs_apart_share_no_past_and_timings_do(module) -> None:
+def test_lambdas_share_no_past_and_timings_do(module) -> None:
     nets = module("settings").NETS
-    assert len(stretches(nets["apart"].runs(12, 8, 40))) == 1
-    assert len(stretches(nets["mlp"].runs(12, 8, 40))[0].runs) < 12
+    assert len(stretches(nets["mlp"].runs(12, 8, 40))) == 1
+    assert len(stretches(nets["timings"].runs(12, 8, 40))[0].runs) < 12
 
 
 def test_a_number_of_threads_far_behind_is_given_up(module) -> None:
@@ -81,7 +81,7 @@ def test_a_number_of_threads_far_behind_is_given_up(module) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
-@pytest.mark.parametrize("net", ["apart", "images", "translation"])
+@pytest.mark.parametrize("net", ["mlp", "images", "translation"])
 def test_memory_grows_evenly_with_members_and_is_about_what_was_said(module, net: str, monkeypatch) -> None:
     peaks = module("peaks")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

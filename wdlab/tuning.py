@@ -88,8 +88,8 @@ def trials_needed_elsewhere(searched: pd.DataFrame, near: float = PERCENT) -> pd
     """Return `trials_needed` without the luck of the draw: a cell is chosen with one seed and judged with the others.
 
     `trials` is the smallest budget whose `again` comes within `near`, as a share, of the most that any budget of any
-    coupling brings with those other seeds. Seeds lend each other their scores, so an interval over them is a little
-    too narrow. NaN where there is one seed.
+    coupling brings with those other seeds. All seeds have nearly the same judges, so an interval over seeds leaves out
+    most of the chance in the judges and is too narrow. NaN where there is one seed.
     """
     level = (1 - near) * searched.groupby("seed")["again"].transform("max")
     reached = searched["trials"].where(searched["again"] >= level, math.inf).where(searched["again"].notna())

@@ -374,8 +374,8 @@ draw.scatter(
 # * it has a unit that everybody understands, a percentage;
 # * there is no size of noise to choose: it looks for the size itself;
 # * it counts errors and not nats, so that a tiny training loss does not make it tiny;
-# * it was among the first on the seeds where it was chosen, from 10,000 on. A choice made after a look says little by itself;
-#   a cell above says where it stands on your seeds, which the choice did not see.
+# * it was chosen on seeds from 10,000 on. A choice made after a look says little by itself; a cell above says where it stands on
+#   your seeds, which the choice did not see.
 
 # %%
 off = (table.assign(share=table[chapter05.RECOMMENDED] ** -0.5)).groupby("timing", sort=False)["share"].mean()
@@ -463,9 +463,9 @@ forest([backwards, sees, misleads, *signals, *images])
 # ### How firm is a verdict?
 #
 # Tau moves in steps, for it counts pairs. Two networks whose test errors lie a few examples apart change places with little:
-# even the order in which a computer adds up is enough, for training magnifies what is tiny. So the same seeds on another
-# machine may give another verdict, wherever an interval ends near its bar. Leave out one seed at a time, and see which
-# verdicts stay. (Fewer seeds also make wider intervals, so some *inconclusive* here is due to their number.)
+# even the order in which a computer adds up may be enough, for training magnifies what is tiny. So the same seeds on another
+# machine may give another verdict where an interval ends near its bar; that is not measured here. What can be: leave out one
+# seed at a time, and see which verdicts stay. (Fewer seeds also make wider intervals, so some *inconclusive* here is due to their number.)
 
 # %%
 rows = ["| claim | verdict | with one seed left out |", "|---|---|---|"]

@@ -277,8 +277,8 @@ Player(decayed, coupling="decoupled")
 # %% [markdown]
 # ### Train one yourself
 #
-# The Lab trains an agent and tests it on its way; the first panel is its mean return, and a run is a third as long as those of
-# the grid. Press **Run** again with nothing changed but **Seeds** at 3: how wide is the band? Keep that width in mind when you
+# The Lab trains an agent and tests it on its way; the first panel is its mean return, and a run is no longer than those of
+# the grid, for you are waiting. Press **Run** again with nothing changed but **Seeds** at 3: how wide is the band? Keep that width in mind when you
 # change the coupling or λ, and ask of each difference you see whether it is larger. With a λ that is too large, which panel
 # shows it first?
 
@@ -478,11 +478,12 @@ exercises.check_middle_mean(middle_mean)
 # %% [markdown]
 # ### What `scale = "paper"` has and has not run
 #
-# The paper's games are Atari's, its agent Dopamine's DQN "with default hyperparameters", and Dopamine publishes two sets of those:
-# its agent in TensorFlow has centered RMSProp, the one in JAX has Adam. **The paper does not say which**, so both are here, number
-# for number: sticky actions, 84 by 84 in grey, four images, a replay of a million, the network of Mnih et al. Two things differ.
+# The paper's games are Atari's, its agent is Dopamine's DQN with its default hyperparameters, and Dopamine publishes two sets of
+# those: its agent in TensorFlow has centered RMSProp, the one in JAX has Adam. **Which of the two we could not find out**, so both
+# are here: sticky actions, 84 by 84 in grey, four images, a replay of a million, the network of Mnih et al. What we know to differ:
 # Dopamine's agent under Adam has the squared error for its loss, and here the loss is Huber's, which clips errors and so changes how
-# large gradients are beside decay. And TensorFlow's RMSProp begins with v = 1, where ours begins with 0 as PyTorch's does.
+# large gradients are beside decay; TensorFlow's RMSProp begins with v = 1, where ours begins with 0 as PyTorch's does; and the images
+# before the first of an episode are copies of it, where Dopamine has black ones. How weights begin was not compared.
 
 # %%
 rows = ["| configuration | lr | betas; for RMSProp 0 and α | eps |", "|---|---|---|---|"]

@@ -289,10 +289,10 @@ for name in tables:
 # %% [markdown]
 # An answer is right or wrong only where the whole interval lies on one side of its borders.
 #
-# **Without the luck.** The claims count trials until the best *as found*. Here is the same number when a cell that was chosen with one
+# **With less luck.** The claims count trials until the best *as found*. Here is the same number when a cell that was chosen with one
 # seed is judged by the mean over the other seeds, and the level is the most that any budget brings there. This comparison was fixed
-# after the claims and before its own result was seen. Where it says something else than the claim, believe this one. Seeds lend
-# each other their scores, so its interval is a little too narrow, and no verdict is drawn from it.
+# after the claims and before its own result was seen. Do both numbers have the same sign? Every seed is judged by nearly the same other
+# seeds, so the interval leaves out most of the chance that is in the judges: it is too narrow, and no verdict is drawn from it.
 
 # %%
 rows = [

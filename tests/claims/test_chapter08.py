@@ -163,7 +163,6 @@ def test_the_cut_is_that_of_the_objective_in_the_cells_that_l2_spoils() -> None:
     shuffled = pd.concat([other, l2]).sample(frac=1, random_state=0)
     assert cut(shuffled) == pytest.approx(1 - (0.5 * 0.25 * 0.5) ** (1 / 4))
     assert cut(shuffled, "first_moment", "l2") == pytest.approx(1 - (0.5 * 0.25 * 0.5) ** (-1 / 4))
-    assert cut(shuffled, where="best") == pytest.approx(1 - 7.0)
     lost = other.assign(objective_step=[math.nan if cell == (0.2, 2.0) else 1.0 for cell in GRID])
     assert math.isnan(cut(pd.concat([l2, lost]))), "a partner without a reading is not left out in silence"
     flat = {cell: (0.5, share) for cell, (_, share) in GRID.items()}

@@ -152,7 +152,7 @@ def tolerated_noise(
     Noise of size sigma is that of `noise_sharpness`: its standard deviation is sigma for each weight, or sigma |w_i|
     with noise "element", the magnitude-aware kind, here without a floor. Found in `steps` trials between 1e-5 and 10,
     all members at once, under the same draws +z and -z at every size: by halving on a log scale, the last two and the
-    result where a straight line crosses. On trained nets of this course 7 trials are within 1% of 14. A member whose
+    result where a straight line crosses. A member whose
     error rises by more at every size tried ends near 1e-5, one whose error never does (as when it is wrong nearly
     always) near 10; a loss that is not finite gives nan. Where the error crosses several times, one crossing is found.
 

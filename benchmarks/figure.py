@@ -23,8 +23,8 @@ NAMES = {
     "sweep": "wdlab",
 }
 SHARED = (
-    "Runs of `timings`, the MLP again, differ in when decay acts, six timings a seed: a sweep trains once what they have "
-    "in common, which no other way does. All other runs differ from the first step on."
+    "Runs of `timings`, the MLP again, differ in when decay acts, six timings a seed: a sweep trains once what they "
+    "have in common, which no other way does. All other runs differ from the first step on."
 )
 LOOK = {"plain": "o-", "vmap": "s--", "processes": "^:", "sweep": "D-"}
 PANELS = (("members", "members"), ("width", "width, 12 members"), ("steps", "steps, 12 members"))

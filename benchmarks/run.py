@@ -8,9 +8,9 @@
 For each setting: seconds, how many times wdlab's sweep is faster, the share of this machine's measured rate of matrix
 products, the peak of memory; then each goal of `goals.py`, MET or MISSED. The ways (`ways.py`) take turns, after one
 warm-up each; ratios are of medians, with the smallest and largest of the turns. "plain" and "vmap" are quoted with the
-better number of threads; one that is far behind at the first turn that counts is not tried again. Every way begins with the same
-weights and sees the same batches; unless losses and accuracies agree, nothing is believed. Agents that differ by
-rounding soon live different lives, so theirs are compared over the first steps.
+better number of threads; one that is far behind at the first turn that counts is not tried again. Every way begins
+with the same weights and sees the same batches; unless losses and accuracies agree, nothing is believed. Agents that
+differ by rounding soon live different lives, so theirs are compared over the first steps.
 
 The share counts the products of every run, as if none had a past in common with another; runs of "timings" do not do
 all of them.

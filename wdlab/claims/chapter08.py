@@ -174,8 +174,9 @@ def surplus(runs: pd.DataFrame, near: float = NEAR) -> float:
 def cut(runs: pd.DataFrame, a: str = "l2", b: str = "first_moment") -> float:
     """Return by which share the objective's part of a step is shorter under coupling a than under coupling b.
 
-    Read in the cells that l2 spoils (see `drowned`), at the same lr and lambda, as 1 minus the geometric mean of a/b. l2 and first_moment differ in one number: whether decay enters v as well. NaN where there is no such
-    cell, and where a run diverged before its first reading.
+    Read in the cells that l2 spoils (see `drowned`), at the same lr and lambda, as 1 minus the geometric mean of a/b.
+    l2 and first_moment differ in one number: whether decay enters v as well. NaN where there is no such cell, and where
+    a run diverged before its first reading.
     """
     found = drowned(of(runs, "l2"))
     rows = pd.MultiIndex.from_frame(found[found["role"] == "drowned"][["lr", "weight_decay"]])

@@ -469,7 +469,7 @@ class Training:
         """
         index = torch.tensor(of, device=self.device)
         model = self.task.build(self.spec, len(runs)).to(self.device, self.dtype)
-        model.load_state_dict({name: tensor[index] for name, tensor in self.model.state_dict().items()})
+        model.go_on_from(self.model, of)
         other = self._gone_on(model, lambda state: state[index])
         other.runs, other._members = list(runs), list(runs)
         other._set_tables()

@@ -69,10 +69,12 @@ def test_nobody_trains_under_another_s_decay_and_nobody_twice(runs: list[Run]) -
         {"optimizer": Optimizer("adam", 0.01)},
         {"optimizer": Optimizer("adam", 0.01), "decay": Decay(0.05, coupling="own_buffers")},
         {"decay": Decay(0.05, coupling="decoupled")},
+        {"optimizer": Optimizer("rmsprop", 0.01, betas=(0.0, 0.99))},
+        {"optimizer": Optimizer("adam", 0.01), "decay": Decay(0.05, coupling="decoupled", scaling="gradient_norm")},
         {"model": Model("resnet", width=2, depth=2)},
         {"task": replace(TINY, label_noise=0.2, augment=("shift",)), "model": Model("resnet", width=2, depth=2)},
     ],
-    ids=["sgd", "adam", "own_buffers", "decoupled", "resnet", "augmented"],
+    ids=["sgd", "adam", "own_buffers", "decoupled", "rmsprop", "gradient_norm", "resnet", "augmented"],
 )
 def test_a_run_that_shared_its_past_equals_the_same_run_alone(changes: dict) -> None:
     base = replace(BASE, **changes)

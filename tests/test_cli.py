@@ -69,6 +69,7 @@ def test_run_prints_one_row_a_seed(capsys) -> None:
     assert main(["run", "--width", "8", "--steps", "31", "--seeds", "2", "--timing", "window:0.1,0.5"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and "0.1 to 0.5" in lines[1] and "test_accuracy" in lines[0]
+    assert lines[0].split()[-2:] == ["diverged_at", "broken_at"]
 
 
 def test_list_names_claims_couplings_tasks_and_scales(capsys) -> None:

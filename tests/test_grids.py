@@ -98,6 +98,13 @@ def test_a_share_that_one_seed_lacks_the_cell_lacks() -> None:
     assert math.isnan(cells(some)["decay_share"].item()) and cells(some)["seeds"].item() == 2
 
 
+def test_a_cell_without_the_score_of_one_seed_has_none_and_is_not_good() -> None:
+    two = {(0.1, 1.0): 0.5, (0.1, 2.0): 0.5}
+    found = cells(pd.concat([made(two), made({(0.1, 1.0): math.nan, (0.1, 2.0): 0.5}).assign(seed=1)]))
+    assert found["score"].tolist() == pytest.approx([math.nan, 0.5], nan_ok=True)
+    assert found["good"].tolist() == [False, True] and found["seeds"].tolist() == [2, 2]
+
+
 def test_the_good_basin_is_within_five_points_of_the_best() -> None:
     scores = {(0.1, 1.0): 0.9, (0.1, 2.0): 0.851, (0.2, 1.0): 0.849, (0.2, 2.0): 0.1}
     assert good_shares(made(scores)) == {"l2": 0.5}

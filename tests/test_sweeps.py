@@ -401,6 +401,29 @@ def test_what_cannot_be_swept_is_refused(kept: Store, arguments, message: str) -
         sweep(**{"device": "cpu", "store": kept, **arguments})
 
 
+PASTS = [Decay(strength, Timing.first(share)) for share in (0.25, 0.5, 1.0) for strength in (0.02, 0.05)]
+
+
+def test_runs_that_share_a_past_are_grouped_beside_each_other_and_agents_stay_in_order() -> None:
+    runs = [replace(BASE, decay=decay, seed=seed) for decay in PASTS for seed in range(2)]
+    batches = group(runs, 4, CPU)
+    assert [{(run.seed, run.decay.strength) for run in batch} for batch in batches] == [
+        {(seed, strength)} for seed in range(2) for strength in (0.02, 0.05)
+    ]
+    agents = [Run("cartpole", Model(norm=False), Optimizer("adam"), decay=Decay(s), steps=9) for s in (0.2, 0.1, 0.3)]
+    assert group(agents, 1, CPU) == [agents]
+
+
+def test_in_one_batch_or_in_three_the_histories_are_the_same(tmp_path: Path, trained, monkeypatch) -> None:
+    runs, found = [replace(BASE, decay=decay) for decay in PASTS], []
+    for most in (6, 2):
+        monkeypatch.setitem(MEMBERS, "mlp", most)
+        found.append(sweep(runs, "cpu", jobs=1, store=Store(tmp_path / str(most))))
+    assert [len(batch) for batch in trained] == [6, 2, 2, 2]
+    for one, parted in zip(*(results.histories for results in found), strict=True):
+        same_numbers(one, parted)
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 6), st.integers(1, 7), st.integers(1, 4))
 def test_runs_that_copy_stay_with_their_whole_seed(seeds: int, arms: int, workers: int) -> None:

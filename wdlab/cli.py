@@ -122,6 +122,7 @@ def _run(options: argparse.Namespace) -> int:
         "weight_norm",
         "effective_lr",
         "diverged_at",
+        "broken_at",
     ]
     print(table[shown].to_string(index=False))
     return 0

@@ -91,12 +91,12 @@ def cells(runs: pd.DataFrame, near: float = NEAR) -> pd.DataFrame:
     """Return one row a cell of the table `runs`: coupling, lr, weight_decay, and means over seeds.
 
     `score` and `decay_share` are the means, `seeds` how many, `diverged` how many of them diverged and `diverged_at`
-    the first step at which one did; a share that one seed does not have, the cell does not have. A cell is `good` when
-    its score is within `near` of the best of all cells in `runs`, whatever their coupling: measured against its own
-    best, a coupling that is good nowhere would look easiest to tune.
+    the first step at which one did; a share or a score that one seed does not have, the cell does not have. A cell
+    is `good` when its score is within `near` of the best of all cells in `runs`, whatever their coupling: measured
+    against its own best, a coupling that is good nowhere would look easiest to tune.
     """
     told = runs.groupby(["coupling", "lr", "weight_decay"], sort=False).agg(
-        score=("score", "mean"),
+        score=("score", lambda scores: scores.mean(skipna=False)),
         decay_share=("decay_share", lambda shares: shares.mean(skipna=False)),
         seeds=("seed", "count"),
         diverged=("diverged_at", "count"),

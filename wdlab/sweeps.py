@@ -202,7 +202,9 @@ def group(runs: Sequence[Run], workers: int, device: torch.device, room: float =
 
 
 def _past(run: Run) -> bytes:
-    """What brings runs next to each other that have long the same lambda."""
+    """What brings runs next to each other that have long the same lambda; nothing for agents, which share no past."""
+    if run.task.acts:
+        return b""
     return (run.decay.strength * run.decay.timing.table(run.steps)).numpy().tobytes()
 
 

@@ -154,6 +154,7 @@ class Training:
         members = len(self._members)
         self.diverged_at = torch.full((members,), -1, dtype=torch.int64, device=self.device)
         self.broken_at = self.diverged_at.clone()
+        self._stopped = self.diverged_at >= 0  # by its game, whatever its net
         self._loss_sum = torch.zeros(members, dtype=dtype, device=self.device)
         self._loss_steps = 0
         self._turned = torch.full((members,), torch.nan, dtype=dtype, device=self.device)
@@ -242,6 +243,7 @@ class Training:
         before = [weight.detach().clone() for weight in self._scale_free] if read else []
         start = self.weights[self._slice].clone() if read else None
         inputs, labels = self._next_batch()
+        self._notice_games()
         loss = self.model.loss_and_gradient(inputs, labels)
         self._loss_sum += loss
         self._loss_steps += 1
@@ -262,6 +264,14 @@ class Training:
         # One gather a seed, shared by its members.
         inputs, labels = self.batches.take(self.step, self.inputs, self.train_labels)
         return inputs.index_select(0, self._seed_of_member), labels.index_select(0, self._seed_of_member)
+
+    def _notice_games(self) -> None:
+        """Note this step for members whose game raised while they still learned."""
+        if self.batches.broken:
+            raised = torch.zeros_like(self._stopped)
+            raised[list(self.batches.broken)] = True
+            self._stopped |= raised & (self.diverged_at < 0)
+            self.broken_at.masked_fill_(self._stopped & (self.broken_at < 0), self.step)
 
     def _notice_divergence(self, loss: Float[Tensor, " member"]) -> None:
         """Note this step for members whose loss is no longer finite; nothing is read back, which would stop a GPU."""
@@ -417,10 +427,8 @@ class Training:
         """Return what every run has left so far, in the order of the runs; with `networks` also the nets."""
         steps = tuple(step for step, _ in self.rows)
         values = torch.stack([row for _, row in self.rows]).cpu().double()  # MPS itself has no float64
-        diverged, broken = self.diverged_at.clone(), self.broken_at.clone()
-        for member in self.batches.broken:  # what stopped it was its game
-            diverged[member], broken[member] = -1, self.diverged_at[member] if broken[member] < 0 else broken[member]
-        lost, raised = ([step if step >= 0 else None for step in at.tolist()] for at in (diverged, broken))
+        diverged = self.diverged_at.masked_fill(self._stopped, -1)
+        lost, raised = ([step if step >= 0 else None for step in at.tolist()] for at in (diverged, self.broken_at))
         return [
             History(
                 run,
@@ -454,7 +462,7 @@ class Training:
         other._flatten()
         other.batches = self.batches.fork()
         other.batches.follow(model)
-        for name in ("_seed_of_member", "diverged_at", "broken_at", "_loss_sum", "_turned"):
+        for name in ("_seed_of_member", "diverged_at", "broken_at", "_stopped", "_loss_sum", "_turned"):
             setattr(other, name, pick(getattr(self, name)))
         other._parted = Parts(*map(pick, self._parted))
         other._buffers = [pick(buffer) for buffer in self._buffers]
@@ -469,7 +477,7 @@ class Training:
         """
         index = torch.tensor(of, device=self.device)
         model = self.task.build(self.spec, len(runs)).to(self.device, self.dtype)
-        model.load_state_dict({name: tensor[index] for name, tensor in self.model.state_dict().items()})
+        model.go_on_from(self.model, of)
         other = self._gone_on(model, lambda state: state[index])
         other.runs, other._members = list(runs), list(runs)
         other._set_tables()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +35,7 @@ from wdlab.claims.chapter10 import (
 )
 from wdlab.grids import of
 from wdlab.stats import differences
-from wdlab.tuning import MOST, correlation, over_the_product
+from wdlab.tuning import MOST, correlation, over_the_product, search, widths
 
 SEEDS = (10_000, 10_001)
 SETTING = Setting("ci", SEEDS, "cpu")
@@ -139,13 +140,24 @@ def test_without_luck_both_ways_of_counting_agree() -> None:
     assert fair_doublings(runs) == pytest.approx([doublings(runs[runs["seed"] == seed]) for seed in (0, 1)])
 
 
-def test_a_run_whose_game_raised_leaves_its_seed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_whose_game_raised_leaves_its_seed_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     both = pd.concat([ridge(-1.0).assign(coupling=name) for name in ("l2", "decoupled")])
     broken = both.assign(seed=1).reset_index(drop=True)
     broken.loc[0, "score"] = math.nan
-    monkeypatch.setattr(chapter10, "_table", lambda *_: pd.concat([both.assign(seed=0), broken]))
-    found = CLAIMS["fewer-trials-in-rl"].measure(replace(SETTING, seeds=(0, 1)))
+    runs, setting = pd.concat([both.assign(seed=0), broken]), replace(SETTING, seeds=(0, 1))
+    monkeypatch.setattr(chapter10, "sweep", lambda *_, **__: None)
+    monkeypatch.setitem(GRIDS, "rl", replace(GRIDS["rl"], scored=lambda *_: runs))
+    chapter10._table.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        left = table("rl", setting)
+    assert "1 of 2 seeds of the grid of rl are left out" in caplog.text
+    assert set(left["seed"]) == {0} and len(left) == len(both) and left["score"].notna().all()
+    assert set(search(left)["seed"]) == {0} and len(widths(left)) == 2, "where a NaN is refused"
+    found = CLAIMS["fewer-trials-in-rl"].measure(setting)
     assert found[0] == 0 and math.isnan(found[1])
+    chapter10._table.cache_clear()
 
 
 def test_stiffness_compares_two_labels_and_its_control_one() -> None:

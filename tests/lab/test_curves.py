@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,7 @@ import wdlab
 from wdlab.lab.curves import Curves, in_words, spread
 from wdlab.lab.dials import PRESETS, Dials
 from wdlab.lab.quantities import QUANTITIES
+from wdlab.lab.table import table, to_html
 from wdlab.lab.trial import Event, Trial, spans
 from wdlab.train import History
 
@@ -92,6 +94,15 @@ def test_values_that_are_not_finite_are_survived_and_said() -> None:
     curves.show([broken], broken)
     curves.png()
     assert "diverged at step 1" in in_words([broken], broken)
+
+
+def test_a_game_that_raised_is_said_and_has_a_column() -> None:
+    one = trial(Dials(), done=2)
+    (history,) = one.histories
+    assert "raised" not in in_words([one], one) and table([one])["broken_at"].isna().all()
+    one.histories = (replace(history, broken_at=7),)
+    assert "then its game raised at step 7" in in_words([one], one) and "diverged" not in in_words([one], one)
+    assert table([one])["broken_at"].tolist() == [7] and "broken at" in to_html(table([one, trial(Dials(), done=2)]))
 
 
 def test_the_words_give_the_numbers_of_every_run() -> None:

@@ -143,7 +143,11 @@ BAD = {
     '{"wdlab_lab":1,"wdlab_lab":1}': "a key comes twice",
     "__import__('os').system('true')": "which is JSON",
     '{"__class__":"os.system"}': "key of link='__class__' is unknown",
-    changed("wdlab_lab", 1): "^wdlab_lab=1 is not allowed",
+    changed("wdlab_lab", 0): "^wdlab_lab=0 is not allowed",
+    changed("wdlab_lab", 3): "^wdlab_lab=3 is not allowed",
+    changed("wdlab_lab", "1"): "^wdlab_lab='1' is not allowed",
+    changed("wdlab_lab", 1).replace('"mnist1d"', "3"): "^task=3 is not allowed",
+    changed("wdlab_lab", 1).replace('"mnist1d"', json.dumps(said(DQN()))): "^key of task=",
     changed("extra", 1): "key of link='extra' is unknown",
     changed("dials.extra", 1): "key of dials='extra' is unknown",
     changed("dials.lr", "0.1"): "^lr='0.1' is not allowed",
@@ -183,6 +187,14 @@ BAD = {
     changed("task", said(DQN()) | {"environment": "../x"}): "^environment=",
     changed("task", said(DQN()) | {"environment": None}): "^environment=",
     changed("task", said(DQN()) | {"replay": 10**12}): "^replay=",
+    changed("task", said(DQN()) | {"replay": 150_000}): "^replay=150000 is not allowed",
+    changed("task", said(DQN()) | {"test_size": 50_000}): "^test_size=50000 is not allowed",
+    changed("task", said(DQN()) | {"test_size": 201}): "^test_size=201 is not allowed",
+    changed("task", said(DQN()) | {"warmup": 20_001}): "^warmup=20001 is not allowed",
+    changed("task", said(DQN()) | {"train_every": 101}): "^train_every=101 is not allowed",
+    changed("task", said(DQN()) | {"frames": 10**7}): "^frames=10000000 is not allowed",
+    changed("task", said(DQN()) | {"batch_size": 50_000}): "^batch_size=50000 is not allowed",
+    changed("task", said(DQN()) | {"n_step": 1000}): "^n_step=1000 is not allowed",
     changed("task", said(DQN()) | {"double": "yes"}): "^double='yes' is not allowed; give true or false",
     changed("task", said(DQN()) | {"gamma": "1"}): "^gamma='1' is not allowed",
     changed("task", said(DQN()) | {"name": "<b>"}): "^name='<b>' is not allowed",
@@ -213,6 +225,33 @@ def test_anything_else_is_refused_in_words(link: str) -> None:
 def test_what_no_lab_can_be_is_refused_when_it_is_opened(path: str, value: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Lab.from_link(changed(path, value), device="cpu")
+
+
+def test_a_game_is_held_tighter_than_images_are_and_no_tighter() -> None:
+    most = DQN(name="own", frames=10**6, warmup=20_000, replay=100_000, train_every=100, test_size=200)
+    assert unpack(changed("task", said(most))).task == most
+    images = wdlab.Vision("own", test_size=10_000)
+    assert unpack(changed("task", said(images))).task == images
+
+
+FIRST = (
+    '{"wdlab_lab":1,"task":{"name":"own","source":"mnist1d","train_size":500,"test_size":2000,"batch_size":128,'
+    '"image_size":14,"epochs":40,"augment":[],"label_noise":0.2,"classes":null},"model":{"name":"mlp","width":4,'
+    '"depth":1,"norm":true,"blocks":1},"steps":4,"show":["timing"],"curves":["test_error"],"dials":{"timing":"late",'
+    '"window":[0.25,0.75],"weight_decay":0.01,"lr":0.1,"seed":0,"schedule":"falls to 0.2%","label_noise":null,'
+    '"train_size":null,"augment":null,"optimizer":"sgd","coupling":"l2","seeds":1,"task":null}}'
+)
+"""As a Lab of version 1 made it."""
+
+
+def test_a_link_of_the_first_version_opens_what_it_said_then() -> None:
+    task = wdlab.Vision("own", train_size=500, label_noise=0.2)
+    setting = Setting(task, SMALL, 4, ("timing",), ("test_error",), Dials("late"))
+    assert unpack(FIRST) == setting
+    assert unpack(changed("wdlab_lab", 1)) == unpack(json.dumps(GOOD)), "a task by its name, too"
+    lab = Lab.from_link(FIRST, device="cpu")
+    assert lab.link() == pack(setting) and json.loads(lab.link())["wdlab_lab"] == 2
+    lab.close()
 
 
 @pytest.mark.parametrize("link", [None, 3, b"{}", ["{}"]])

@@ -74,6 +74,18 @@ def test_the_cell_keeps_the_picture_and_its_words(widget: Player) -> None:
     assert kept["text/plain"] == widget.alt
 
 
+def test_a_game_is_told_by_its_return(made: Player, widget: Player, results: Results) -> None:
+    row = results.table[results.table["coupling"] == "l2"]
+    assert f"return (share of 500) {row['test_accuracy'].mean():.3g} (mean of 2 seeds)" in widget.alt
+    assert "l2: return (share of 500) over learning rate" in widget.alt
+    assert made.view._picture.side.get_ylabel() == "missing return (share of 500)"
+    for metric, curve in (("test_error", "test_loss"), ("test_loss", "train_loss")):
+        other = Player(results, metric, curve, coupling="l2")
+        axis = other.view._picture.side.get_ylabel()
+        assert "missing return" in other.alt and axis in ("missing return (points)", "training loss")
+        assert not any(word in other.alt + axis for word in ("error", "accuracy", "test loss", "nats"))
+
+
 def test_what_cannot_be_shown_is_refused(results: Results) -> None:
     bare = Results(tuple(replace(history, network=None) for history in results.histories[:2]))
     with pytest.raises(ValueError, match="lack the nets of 2 runs"):

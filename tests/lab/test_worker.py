@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import cycle, pairwise
+from collections.abc import Iterable, Iterator
+from itertools import chain, cycle, pairwise, repeat
 
 import pytest
 import torch
@@ -34,9 +35,10 @@ class Slow:
 
     done = False
 
-    def __init__(self, clock: Clock, steps: list[float], reading: float) -> None:
-        self.clock, self.lasts, self.reading = clock, cycle(steps), reading
+    def __init__(self, clock: Clock, steps: Iterator[float], reading: float) -> None:
+        self.clock, self.lasts, self.reading = clock, steps, reading
         self.step, self.read_at, self.ended = 0, 0, {0: 0.0}
+        self.shown: list[tuple[int, int]] = []  # for every picture the step of the training, and the one it shows
 
     def advance(self, steps: int, read: bool) -> None:
         self.clock.now += next(self.lasts)
@@ -58,10 +60,10 @@ class Slow:
         return torch.full((1,), -1)
 
 
-def watch(steps: list[float], reading: float, pictures: list[float], until: float = 60.0):
+def watch(steps: Iterable[float], reading: float, pictures: list[float], until: float = 60.0):
     """Return, for every picture, its moment and how far the one before it was behind by then, and the training."""
     clock = Clock()
-    training, lasts, seen = Slow(clock, steps, reading), cycle(pictures), [(0.0, 0)]
+    training, lasts, seen = Slow(clock, iter(steps), reading), cycle(pictures), [(0.0, 0)]
     behind = []
 
     def report(one: Worker) -> bool:
@@ -70,6 +72,7 @@ def watch(steps: list[float], reading: float, pictures: list[float], until: floa
             first_unseen = training.ended.get(seen[-1][1] + 1)
             behind.append((clock.now, 0.0 if first_unseen is None else clock.now - first_unseen))
             seen.append((clock.now, one.histories[0][0]))
+            training.shown.append((training.step, one.histories[0][0]))
         return clock.now < until
 
     with pytest.MonkeyPatch.context() as patch:
@@ -91,21 +94,21 @@ def test_curves_are_never_more_than_a_second_behind(steps: list[float], reading:
     """Wherever a step, two readings and two pictures, the slowest of each, fit into a second at all."""
     if max(steps) + 2 * reading + 2 * max(pictures) > 0.9:
         return
-    behind, _ = watch(steps, reading, pictures)
+    behind, _ = watch(cycle(steps), reading, pictures)
     assert len(behind) > 10
     assert max(late for _, late in behind) <= LIMIT
 
 
 def test_one_slow_picture_among_quick_ones_is_not_late_either() -> None:
     """Where an axis moves, all is drawn anew; that one picture takes ten times as long as the others."""
-    behind, training = watch([0.02], 0.05, [0.03] * 9 + [0.4])
+    behind, training = watch(repeat(0.02), 0.05, [0.03] * 9 + [0.4])
     assert max(late for _, late in behind) <= LIMIT
     assert training.step > 100
 
 
 def test_pictures_come_at_most_five_a_second_and_leave_training_half_of_the_time() -> None:
     for pictures in ([0.001], [0.05], [0.4], [2.0]):
-        behind, training = watch([0.01], 0.0, pictures, until=120.0)
+        behind, training = watch(repeat(0.01), 0.0, pictures, until=120.0)
         moments = [at for at, _ in behind]
         gaps = [b - a for a, b in pairwise(moments)]
         assert min(gaps) >= FRAME - 1e-9
@@ -113,6 +116,20 @@ def test_pictures_come_at_most_five_a_second_and_leave_training_half_of_the_time
 
 
 def test_every_picture_shows_the_last_step() -> None:
-    behind, training = watch([0.003], 0.001, [0.01], until=5.0)
+    behind, training = watch(repeat(0.003), 0.001, [0.01], until=5.0)
     assert 0 < max(late for _, late in behind) < 0.3
-    assert training.read_at % 50 != 0 or len(behind) > 5
+    assert len(training.shown) > 5 and any(step % 50 for step, _ in training.shown)
+    assert all(step == shown for step, shown in training.shown)
+
+
+def share_of_training(hiccup: float, since: float, until: float) -> float:
+    """Return the share of the time from `since` to `until` that training has after a first step of `hiccup` seconds."""
+    _, training = watch(chain([hiccup], repeat(0.01)), 0.0, [0.2], until)
+    return 0.01 * sum(since <= end for end in training.ended.values()) / (until - since)
+
+
+def test_one_slow_step_slows_training_for_a_while_and_not_for_good() -> None:
+    undisturbed = share_of_training(0.01, 60, 120)
+    assert undisturbed > 0.7, "three quarters at best"
+    assert share_of_training(2.0, 2, 12) < 0.55, "while it may come again"
+    assert share_of_training(2.0, 60, 120) > 0.95 * undisturbed

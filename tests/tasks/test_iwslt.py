@@ -17,10 +17,12 @@ import pytest
 import torch
 from torch import nn
 
-from wdlab import Decay, Model, Optimizer, Run, Schedule, Training
+from wdlab import Decay, Model, Optimizer, Run, Schedule, Timing, Training
+from wdlab.branches import stretches
 from wdlab.data.iwslt import LONGEST, _encode, _subwords, iwslt14, lengths
 from wdlab.models import Transformer, flatten
 from wdlab.models.transformer import END, PAD, START
+from wdlab.sweeps import train_batch
 from wdlab.tasks import IWSLT, Iwslt, generator, iwslt
 from wdlab.tasks.iwslt import TokenBatches, bleu
 from wdlab.tasks.translation import evaluate
@@ -249,6 +251,17 @@ def test_members_under_dropout_equal_their_runs_alone_and_a_fork_goes_on(tiny) -
     assert torch.equal(forked.weights, together.weights)
     torch.testing.assert_close(together.weights[1], alone.weights[0], rtol=1e-7, atol=1e-9)
     assert not torch.equal(together.weights[0], together.weights[1])
+
+
+def test_a_branch_goes_on_with_the_noise_of_the_same_run_alone(tiny) -> None:
+    timings = (Timing.always(), Timing.first(0.6))
+    runs = [replace(RUN, decay=Decay(1.0, timing, coupling="decoupled")) for timing in timings]
+    assert [(one.stop, one.of) for one in stretches(runs)] == [(2, (0,)), (5, (0, 0))]
+    apart = Training(runs, "cpu")
+    apart.advance(5)
+    for shared, alone in zip(train_batch(runs, "cpu", networks=True), apart.histories(networks=True), strict=True):
+        for name, tensor in alone.network.items():
+            torch.testing.assert_close(shared.network[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_drops_its_share_in_training_only(tiny) -> None:

@@ -276,6 +276,18 @@ def test_a_game_that_raises_stops_its_member_alone(raising: Any, caplog: pytest.
     assert training.weights.isfinite().all()
 
 
+def test_a_net_that_diverged_before_its_game_raised_stays_diverged(raising: Any) -> None:
+    raising(lambda count: breaking(180, count))
+    training = Training(MEMBERS[:2], "cpu")
+    training.advance(10)
+    training.weights[1] = torch.nan
+    forked = training.fork()
+    for one in (training, forked):
+        one.advance(one.steps)
+        _, second = one.histories()
+        assert one.batches.broken == (1,) and (second.diverged_at, second.broken_at) == (10, None)
+
+
 def in_a_test(count: int) -> Separate:
     """Games of which those of a test raise in the episode of the second member's first game, once."""
     made = breaking(-1, count)

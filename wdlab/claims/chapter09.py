@@ -217,8 +217,11 @@ def spoiled_surplus(runs: pd.DataFrame, coupling: str) -> float:
 
 
 def told(of_runs: Callable[[pd.DataFrame], float], runs: pd.DataFrame) -> float:
-    """Return what `of_runs` reads off the runs of one seed; NaN where one has no score, for its game raised."""
-    return math.nan if runs["score"].isna().any() else of_runs(runs)
+    """Return what `of_runs` reads off the runs of one seed; NaN where there are none or one has no score.
+
+    Of a run whose game raised there is none.
+    """
+    return math.nan if runs.empty or runs["score"].isna().any() else of_runs(runs)
 
 
 def _seen(of_runs: Callable[[pd.DataFrame], float]) -> Measure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from wdlab.grids import NONE, grid, of, tabulate
 from wdlab.run import Optimizer, Run
 from wdlab.sweeps import Results, sweep
 from wdlab.tuning import MOST, correlation, moved, over_the_product, search, trials_needed, trials_needed_elsewhere
+
+logger = logging.getLogger(__name__)
 
 PAPER = "after Bjorck et al. 2021 (hyperparameters are easier to tune under decoupled decay); grid and measure are ours"
 HUTTER = "after Loshchilov and Hutter 2019 ({}); grid and statistic are ours"
@@ -63,7 +66,11 @@ GRIDS = {
 
 
 def table(name: str, setting: Setting) -> pd.DataFrame:
-    """Return the table of the grid called `name`, one row a run, as many of the setting's seeds as that grid has."""
+    """Return the table of the grid called `name`, one row a run, as many of the setting's seeds as that grid has.
+
+    A seed of which one run has no score, for its game raised, is left out whole, and a warning says so: a search over
+    the cells that are left would be another search.
+    """
     return _table(name, setting.scale, setting.seeds, setting.device).copy()
 
 
@@ -72,7 +79,18 @@ def _table(name: str, scale: str, seeds: Sequence[int], device: str) -> pd.DataF
     tuned = GRIDS[name]
     runs = tuned.runs(scale, seeds)
     where = "cpu" if runs[0].task.acts else device  # games run there, and so does notebook 09
-    return tuned.scored(sweep(runs, where, label=name), scale)
+    return _whole_seeds(name, tuned.scored(sweep(runs, where, label=name), scale))
+
+
+def _whole_seeds(name: str, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of those seeds of which every run has a score."""
+    lost = set(runs.loc[runs["score"].isna(), "seed"])
+    if lost:
+        logger.warning(
+            "%d of %d seeds of the grid of %s are left out: a run of theirs has no score, for its game raised.",
+            len(lost), runs["seed"].nunique(), name,
+        )  # fmt: skip
+    return runs[~runs["seed"].isin(lost)]
 
 
 def seeds_of(name: str, scale: str, seed_offset: int = 0) -> tuple[int, ...]:

@@ -64,7 +64,7 @@ def _heat_map(axes: Axes, part: pd.DataFrame, scale: Normalize) -> None:
     for cell in each:
         y, x = rates.index(cell.lr), strengths.index(cell.weight_decay)
         score[y, x] = cell.score
-        _mark(axes, x, y, cell, bool(scale(cell.score) > LIGHT))
+        _mark(axes, x, y, cell, not scale(cell.score) <= LIGHT)  # white where there is no score
     axes.imshow(np.ma.masked_invalid(score), cmap=MAP, norm=scale, origin="lower", aspect="auto")
     axes.set_xticks(range(len(strengths)), [f"{value:g}" for value in strengths], fontsize=8.5)
     axes.set_yticks(range(len(rates)), [f"{value:g}" for value in rates], fontsize=8.5)
@@ -72,7 +72,7 @@ def _heat_map(axes: Axes, part: pd.DataFrame, scale: Normalize) -> None:
 
 def _mark(axes: Axes, x: int, y: int, cell: Any, light: bool) -> None:
     """Write what a cell holds, and frame or cross it."""
-    text, size = f"{cell.score:.2f}", 9.0
+    text, size = (f"{cell.score:.2f}", 9.0) if cell.score == cell.score else ("no score", 6.5)
     if cell.diverged:
         many = "" if cell.diverged == cell.seeds else f"{cell.diverged} of {cell.seeds}\n"
         text, size = f"{text}\n{many}diverged\nat step {cell.diverged_at:.0f}", 6.5
@@ -85,7 +85,7 @@ def _mark(axes: Axes, x: int, y: int, cell: Any, light: bool) -> None:
 
 
 def _said(coupling: str, part: pd.DataFrame, near: float) -> str:
-    best, lost = part.sort_values("score").iloc[-1], part[part["diverged"] > 0]
+    best, lost = part.sort_values("score", na_position="first").iloc[-1], part[part["diverged"] > 0]
     told = f"{coupling}: best {best['score']:.3f} at lr {best['lr']:g}, lambda {best['weight_decay']:g}; "
     told += f"{part['good'].sum()} of {len(part)} cells within {near:g} of the best of all"
     marks = [

@@ -19,16 +19,20 @@ from wdlab.tasks import DQN
 def learning_curves(results: Results, runs: pd.DataFrame, task: DQN) -> Drawn:
     """Draw the return during training at the best cell of each coupling: the median over seeds, and the middle half.
 
-    `runs` is the table of `results`. A run that diverged counts as 0 from there on.
+    `runs` is the table of `results`. A run that diverged counts as 0 from there on; one
+    whose game raised says nothing and is left out, which the words count.
     """
     figure, (axes,) = panels(1, width=6.6, height=3.6)
-    found, rows = cells(runs), []
+    found, rows, out = cells(runs), [], 0
     couplings = list(dict.fromkeys(runs["coupling"]))
     for coupling, look in zip(couplings, looks(couplings), strict=False):
-        best = of(found, coupling).sort_values("score").iloc[-1]
+        best = of(found, coupling).sort_values("score", na_position="first").iloc[-1]
         part = of(runs, coupling)
         chosen = part[(part["lr"] == best["lr"]) & (part["weight_decay"] == best["weight_decay"])]
-        histories = [results.histories[place] for place in chosen.index]
+        histories = [one for place in chosen.index if (one := results.histories[place]).broken_at is None]
+        out += len(chosen) - len(histories)
+        if not histories:
+            continue
         score = np.nan_to_num([[1 - error for error in h.curves["test_error"]] for h in histories])
         low, middle, high = task.points(np.quantile(score, [0.25, 0.5, 0.75], axis=0))
         frames = task.warmup + task.train_every * np.asarray(histories[0].steps)
@@ -41,12 +45,16 @@ def learning_curves(results: Results, runs: pd.DataFrame, task: DQN) -> Drawn:
     data = pd.DataFrame(rows)
     ends = data.groupby("coupling", sort=False).last()
     told = "; ".join(f"{c}: {r['median']:.1f} ({r['low']:.1f} to {r['high']:.1f})" for c, r in ends.iterrows())
-    return Drawn(figure, f"Median return at the end and the middle half of the seeds. {told}.", data)
+    return Drawn(figure, f"Median return at the end and the middle half of the seeds. {told}.{_left_out(out)}", data)
 
 
 def middle_means(runs: pd.DataFrame, task: DQN) -> Drawn:
-    """Draw the interquartile mean return over lambda, a panel for each lr, with bootstrap intervals."""
-    rates = sorted(set(runs["lr"]))
+    """Draw the interquartile mean return over lambda, a panel for each lr, with bootstrap intervals.
+
+    A run without a score, for its game raised, is left out, which the words count.
+    """
+    rates, out = sorted(set(runs["lr"])), int(runs["score"].isna().sum())
+    runs = runs.dropna(subset="score")
     figure, axes = panels(len(rates), width=4.4, height=3.4)
     couplings = sorted(dict.fromkeys(runs["coupling"]), key=lambda one: one == NONE)  # no decay comes last
     rows = []
@@ -54,6 +62,8 @@ def middle_means(runs: pd.DataFrame, task: DQN) -> Drawn:
         for coupling, look in zip(couplings, looks(couplings), strict=False):
             part = of(runs, coupling)
             part = part[part["lr"] == rate]
+            if part.empty:
+                continue
             found = [
                 (strength, interquartile([task.points(some["score"]).tolist()]))
                 for strength, some in part.groupby("weight_decay")
@@ -67,7 +77,11 @@ def middle_means(runs: pd.DataFrame, task: DQN) -> Drawn:
     axes[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     data = pd.DataFrame(rows)
     told = "; ".join(f"{r.coupling}, lr {r.lr:g}, lambda {r.weight_decay:g}: {r.mean:.0f}" for r in data.itertuples())
-    return Drawn(figure, f"Interquartile mean returns. {told}.", data)
+    return Drawn(figure, f"Interquartile mean returns. {told}.{_left_out(out)}", data)
+
+
+def _left_out(runs: int) -> str:
+    return f" Left out, for the game raised: {runs} runs." if runs else ""
 
 
 def _line(axes: Axes, coupling: str, told: list, look: dict) -> None:  # type: ignore[type-arg]

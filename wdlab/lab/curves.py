@@ -349,5 +349,7 @@ def _numbers(trial: Trial, names: Sequence[str]) -> str:
     if not trial.histories:
         return "nothing measured yet"
     said = ", ".join(quantity(name, trial.run.task).told(trial) for name in names)
-    at = ", ".join(str(step) for step in trial.diverged)
-    return f"{said}, then it diverged at step {at}" if at else said
+    for what, steps in (("it diverged", trial.diverged), ("its game raised", trial.broken)):
+        if steps:
+            said += f", then {what} at step {', '.join(map(str, steps))}"
+    return said

@@ -23,12 +23,20 @@ from wdlab.figures.timing import CURVE_TITLES
 from wdlab.lab.controls import figure_png, new_figure, toggles
 from wdlab.lab.explorer import Dial, Seen, check_alone
 from wdlab.sweeps import Results
+from wdlab.tasks import DQN, Task
 
 AXES = ("lr", "weight_decay", "coupling", "seed")
 """What the runs of a grid may differ in."""
 DIRECTIONS = ("higher", "lower")
 TOLERANCE = 0.05
 SEEDS = 10  # lines of single seeds that the picture has room for
+OF_GAMES = {
+    "test_accuracy": "return (share of {best:g})",
+    "test_error": "missing return (share of {best:g})",
+    "test_loss": "missing return (points)",
+    "train_loss": "training loss",
+}
+"""Measurements in words for a game, which has no errors and no nats."""
 WIDE = 10.0  # from worst to best: beyond it colours go by the logarithm
 
 
@@ -60,7 +68,7 @@ class Grid:
         known("curve", curve, results.curves.columns)
         self.better, self.tolerance = known("better", better, DIRECTIONS), number("tolerance", tolerance, 0)
         check_alone(results, AXES)
-        self.metric, self.curve = metric, curve
+        self.metric, self.curve, self.task = metric, curve, results.runs[0].task
         table = results.table
         self.couplings = tuple(dict.fromkeys(table["coupling"]))
         self.cells = {
@@ -142,7 +150,7 @@ class Grid:
         """Return the heat map of a coupling, with one cell's runs."""
         cells = self.cells[setting.coupling]
         chosen = (cells["lr"] == setting.lr) & (cells["weight_decay"] == setting.weight_decay)
-        title = f"{setting.coupling}: {_words(self.metric)} over learning rate and λ"
+        title = f"{setting.coupling}: {_words(self.metric, self.task)} over learning rate and λ"
         data = cells.assign(chosen=chosen)
         return Seen(self._picture.draw(setting, data, title), data, title, self._told(setting, data))
 
@@ -155,7 +163,8 @@ class Grid:
             told = f"{here} {cell['diverged'].item()} of {cell['seeds'].item()} runs diverged, no score."
         else:
             inside = "in" if cell["good"].item() else "outside"
-            told = f"{here} {_words(self.metric)} {cell['score'].item():.3g} ({_seeds(cell)}), {inside} the good basin."
+            score = f"{_words(self.metric, self.task)} {cell['score'].item():.3g}"
+            told = f"{here} {score} ({_seeds(cell)}), {inside} the good basin."
         best = self.best(setting.coupling)
         if best is None:
             return f"{told} All cells diverged."
@@ -194,8 +203,12 @@ def _best(scores: pd.Series[float], better: str) -> Any:
     return scores.idxmax() if better == "higher" else scores.idxmin()
 
 
-def _words(column: str) -> str:
-    return column.replace("_", " ")
+def _words(column: str, task: Task) -> str:
+    return _of_game(column, task) or column.replace("_", " ")
+
+
+def _of_game(column: str, task: Task) -> str:
+    return OF_GAMES.get(column, "").format(best=task.best_return) if isinstance(task, DQN) else ""
 
 
 def _seeds(cell: pd.DataFrame) -> str:
@@ -247,8 +260,8 @@ class _Picture:
         (self.of_best,) = self.side.plot([], [], color=FAINT, linestyle="--", linewidth=2, label="the best cell")
         self.single = [self.side.plot([], [], color=COLOURS[0], linewidth=0.8, alpha=0.45)[0] for _ in range(SEEDS)]
         (self.mean,) = self.side.plot([], [], color=COLOURS[0], linewidth=2.4, label="this cell")
-        told = CURVE_TITLES.get(self.view.curve, _words(self.view.curve).capitalize())
-        name(self.side, "", "step", told.lower())
+        curve, task = self.view.curve, self.view.task
+        name(self.side, "", "step", _of_game(curve, task) or CURVE_TITLES.get(curve, _words(curve, task)).lower())
         values = np.concatenate([part.to_numpy().ravel() for part in self.view.curves.values()])
         values = values[np.isfinite(values)]
         if len(values):

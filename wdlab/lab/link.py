@@ -14,7 +14,7 @@ from wdlab.lab.usual import NAMED, PLAYED
 from wdlab.run import Model
 from wdlab.tasks import DQN, Task, Translation, Vision
 
-VERSION = 2
+VERSION = 2  # in version 1 a task had no kind, for every one was a Vision
 LONGEST = 4000  # characters
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,39}")
 MOST = {
@@ -23,6 +23,11 @@ MOST = {
     "train_every": 10_000, "target_sync": 1_000_000, "epsilon_frames": 10_000_000, "n_step": 1000,
 }  # fmt: skip
 """No string asks for more than a machine might have."""
+PLAYED_MOST = {
+    "test_size": 200, "batch_size": 4096, "frames": 1_000_000, "warmup": 20_000, "replay": 100_000, "train_every": 100,
+    "n_step": 100,
+}  # fmt: skip
+"""For a game it is less: a test plays `test_size` games, and while a step plays its frames no Stop is heard."""
 KINDS: dict[str, type[Task]] = {kind.__name__: kind for kind in (Vision, Translation, DQN)}
 """Tasks of which a string may say every field."""
 SWITCHES = ("norm", "double", "clip")
@@ -56,8 +61,8 @@ def unpack(link: object) -> Setting:
     Raises ValueError for anything that `pack` could not have made: other keys, other types, too long, not JSON.
     """
     said = _object("link", _parsed(link), ("wdlab_lab", *(field.name for field in fields(Setting))))
-    whole("wdlab_lab", said["wdlab_lab"], VERSION, VERSION)
-    task = said["task"] if isinstance(said["task"], str) else _task(said["task"])
+    version = whole("wdlab_lab", said["wdlab_lab"], 1, VERSION)
+    task = said["task"] if isinstance(said["task"], str) else _task(_with_kind(said["task"], version))
     steps = None if said["steps"] is None else whole("steps", said["steps"], 1, MOST["steps"])
     show, curves = (_names(name, said[name]) for name in ("show", "curves"))
     if isinstance(task, str):
@@ -69,6 +74,10 @@ def unpack(link: object) -> Setting:
 
 def _fields(task: Task) -> dict[str, object]:
     return {"kind": type(task).__name__, **asdict(task)}  # type: ignore[call-overload]  # every task is a dataclass
+
+
+def _with_kind(task: object, version: int) -> object:
+    return {**task, "kind": Vision.__name__} if version == 1 and isinstance(task, dict) else task
 
 
 def _task(value: object) -> Task:
@@ -126,11 +135,12 @@ def _made(kind: type[Any], name: str, value: object) -> Any:
     """Return a frozen value made of an object that has all of its fields, and nothing else."""
     said = _object(name, value, [field.name for field in fields(kind)])
     plain = {key: tuple(found) if isinstance(found, list) else found for key, found in said.items()}
+    most = MOST | PLAYED_MOST if kind is DQN else MOST
     for key, found in plain.items():
         if isinstance(found, dict):
             raise ValueError(f"{key}={_short(found)} is not allowed; give a plain value.")
-        if key in MOST and found is not None:
-            whole(key, found, 0, MOST[key])
+        if key in most and found is not None:
+            whole(key, found, 0, most[key])
     for key in SWITCHES:
         if key in plain and not isinstance(plain[key], bool):
             raise ValueError(f"{key}={_short(plain[key])} is not allowed; give true or false.")

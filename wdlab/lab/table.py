@@ -34,7 +34,8 @@ def table(trials: Sequence[Trial]) -> pd.DataFrame:
 
     test_error, train_loss, weight_norm and effective_lr are means over `seeds` seeds from `seed` on, `test_error_sd`
     the standard deviation of the first, `mean_return` what it means in points of a game; `start` and `stop` are the
-    ends of the timing as shares of the run. What a task has not got is left empty.
+    ends of the timing as shares of the run; `diverged_at` and `broken_at` are the first steps at which a seed diverged
+    or its game raised. What a task has not got is left empty.
     """
     rows = pd.DataFrame([_row(trial) for trial in trials], columns=COLUMNS)
     return rows.astype({"train_size": "Int64", "mean_return": float})
@@ -53,14 +54,14 @@ def _row(trial: Trial) -> dict[str, object]:
     said |= {name: trial.last(name) for name in RESULTS}
     if isinstance(task, DQN):
         said |= {"mean_return": task.points(1 - trial.last("test_error"))}
-    diverged = min(trial.diverged, default=None)
-    return said | {"test_error_sd": pd.Series(errors, dtype=float).std(), "diverged_at": diverged}
+    ends = {"diverged_at": min(trial.diverged, default=None), "broken_at": min(trial.broken, default=None)}
+    return said | {"test_error_sd": pd.Series(errors, dtype=float).std(), **ends}
 
 
 COLUMNS = [
     "run", "task", "optimizer", "timing", "start", "stop", "coupling", "weight_decay", "lr", "schedule", "label_noise",
     "train_size", "augment", "seed", "seeds", "by_hand", "steps", "mean_return", *RESULTS,
-    "test_error_sd", "diverged_at",
+    "test_error_sd", "diverged_at", "broken_at",
 ]  # fmt: skip
 
 

@@ -97,6 +97,11 @@ class Trial:
         return [history.diverged_at for history in self.histories if history.diverged_at is not None]
 
     @property
+    def broken(self) -> list[int]:
+        """The steps at which games of seeds raised."""
+        return [history.broken_at for history in self.histories if history.broken_at is not None]
+
+    @property
     def told(self) -> str:
         """What was done to it by hand, and when."""
         return ", ".join(f"{event.what} at {event.step / self.run.steps:.0%}" for event in self.events)

@@ -14,6 +14,7 @@ from wdlab.train import History, Training
 FRAME = 0.2  # seconds between two pictures, at least
 BEHIND = 0.9  # seconds that curves may be behind the training, with a tenth to spare
 SHARE = 3.0  # how many times longer it trains than it draws
+FADE = 0.98  # what one picture leaves of how slow an earlier step or picture was: half of it after 34
 
 Report = Callable[["Worker"], bool]
 """Is called when there is something to see, at first before training has begun; returns whether anybody looks."""
@@ -50,7 +51,7 @@ class Worker:
         self._worked = 0.0  # seconds of training, without the rests
         self._since: float | None = None
         self._next = self._due = 0.0  # when the next picture is allowed, and when it is wise
-        self._slow_step = self._slow_picture = 0.0  # seconds of the slowest so far
+        self._slow_step = self._slow_picture = 0.0  # seconds of the slowest of late
         self._lock = threading.Lock()
         self._orders: deque[Order] = deque()
         self._asked = 0  # steps to take in a pause
@@ -164,7 +165,8 @@ class Worker:
                 wanted = self._show() and self._is_finite()
             before = time.monotonic()
             self._advance()
-            self._slow_step = max(self._slow_step, time.monotonic() - before)
+            took = min(time.monotonic() - before, BEHIND)  # a step of more than that leaves no room as it is
+            self._slow_step = max(self._slow_step, took)
         self._collect()
         time.sleep(max(self._next - time.monotonic(), 0.0))  # the last picture is a picture, too
 
@@ -219,7 +221,8 @@ class Worker:
         wanted = self._report(self)
         now = time.monotonic()
         self._next, spent = before + FRAME, now - before
-        self._slow_picture = max(self._slow_picture, spent) if self.trainings else 0.0
+        self._slow_step *= FADE
+        self._slow_picture = max(FADE * self._slow_picture, spent) if self.trainings else 0.0
         self._due = max(self._next, now + self._wait_after(spent))
         return wanted
 
@@ -228,7 +231,9 @@ class Worker:
 
         What the next one shows is seen when it is drawn. So a step that ends right after a picture waits for this long,
         for the step that is under way then, and for the next picture, and all three fit into BEHIND even if both are
-        as slow as the slowest so far. Where pictures are so slow that they cannot, training has half of the time.
+        as slow as the slowest of late. Where those are so slow that they cannot, training has half of the time. So
+        curves are at most a second behind while slow steps and pictures come every few pictures; one that comes for the
+        first time, or so seldom that it has faded by FADE, may be late by its own length, and costs later ones little.
         """
         room = BEHIND - self._slow_step - self._slow_picture
         return min(SHARE * spent, max(room, spent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,10 @@ class MemberModel(nn.Module):
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 self._draw(name, parameter, generators)
+
+    def go_on_from(self, other: Self, of: Sequence[int]) -> None:
+        """Take the state of `other`, member k that of its member of[k]."""
+        self.load_state_dict({name: tensor[list(of)] for name, tensor in other.state_dict().items()})
 
     def _draw(self, name: str, parameter: nn.Parameter, generators: Sequence[torch.Generator]) -> None:
         kind = name.rsplit(".", 1)[-1].split("_")[0]

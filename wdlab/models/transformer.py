@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 import torch.nn.functional as F
@@ -96,6 +96,11 @@ class Transformer(MemberModel):
         """
         super().initialize(generators)
         self._seed = int(torch.randint(2**62, (), generator=generators[0]))
+
+    def go_on_from(self, other: Self, of: Sequence[int]) -> None:
+        """Take the state of `other`, member k that of its member of[k], and go on with the noise that dropout draws."""
+        super().go_on_from(other, of)
+        self._seed, self._steps = other._seed, other._steps
 
     def _draw(self, name: str, parameter: nn.Parameter, generators: Sequence[torch.Generator]) -> None:
         if name.startswith("bias"):

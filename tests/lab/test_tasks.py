@@ -56,6 +56,27 @@ def test_a_lab_starts_where_the_chapter_does(make, name: str, base) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("optimizer", ["rmsprop", chapter09.DOPAMINE["rmsprop"]], ids=["name", "value"])
+@pytest.mark.parametrize("dials", [{}, {"task": "translation"}, {"task": "mnist1d"}], ids=["own", "words", "images"])
+def test_an_optimizer_that_no_lab_has_is_refused_in_words(make, optimizer: object, dials: dict[str, str]) -> None:
+    lab = make(task="cartpole", model=None)
+    with pytest.raises(ValueError, match=r"^optimizer=.*rmsprop.* is unknown; Allowed: adam, plain_sgd, sgd\.$"):
+        lab.run(optimizer=optimizer, **dials)
+    assert lab.histories == () and lab.dials.optimizer == "adam"
+
+
+def test_neither_a_run_with_it_nor_a_link_to_it_opens_a_lab() -> None:
+    run = replace(chapter09.playing("demo"), optimizer=chapter09.DOPAMINE["rmsprop"])
+    with pytest.raises(ValueError, match=r"^task=Run.* is not allowed in a Lab; give a wdlab\.Vision"):
+        Lab(run, device="cpu")
+    for task in ("cartpole", "translation", "mnist1d"):
+        lab = Lab(task, device="cpu")
+        link = lab.link().replace(f'"optimizer":"{lab.dials.optimizer}"', '"optimizer":"rmsprop"')
+        lab.close()
+        with pytest.raises(ValueError, match=r"^optimizer='rmsprop' is unknown; Allowed: adam, plain_sgd, sgd\.$"):
+            Lab.from_link(link, device="cpu")
+
+
 @each
 def test_every_dial_of_the_task_changes_the_weights(little, task: Task) -> None:
     lab = little(task)

@@ -14,7 +14,9 @@ version, ``build/solutions/NN_name.ipynb``, has the solution in place of the stu
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
+import io
 import itertools
 import os
 import re
@@ -31,6 +33,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_BYTES = 1_000_000
@@ -224,7 +227,7 @@ def refresh(root: Path, source: Path, store: str) -> None:
     notebook = generate(root, source)
     seconds = execute(notebook, root / "notebooks", store)
     for cell in code_cells(notebook):
-        cell.outputs = [output for output in cell.outputs if worth_showing(output)]
+        cell.outputs = [slimmed(output) for output in cell.outputs if worth_showing(output)]
     facts = {"executed": code_hash(notebook), "minutes": max(0.1, round(seconds / 60, 1))}
     notebook.metadata = nbformat.from_dict({"wdlab": facts})
     write(notebook, student_path(root, source))
@@ -255,6 +258,16 @@ def worth_showing(output: NotebookNode) -> bool:
     data = output.get("data", {})
     was_widget = data.pop(WIDGET_VIEW, None)
     return not was_widget or bool(data.keys() - {"text/plain"})
+
+
+def slimmed(output: NotebookNode) -> NotebookNode:
+    """The output with its picture in 256 colours, which looks the same and takes about half the room."""
+    if picture := output.get("data", {}).get("image/png"):
+        small = io.BytesIO()
+        image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+        image.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+        output.data["image/png"] = min(base64.b64encode(small.getvalue()).decode(), picture, key=len)
+    return output
 
 
 # --- check --------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import shutil
 import sys
@@ -10,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
+from PIL import Image
 
 from notebooks import build
 
@@ -213,6 +217,19 @@ def test_widgets_are_taken_out_and_their_pictures_stay(data: dict[str, object], 
     output = nbformat.from_dict({"output_type": "display_data", "data": data, "metadata": {}})
     assert build.worth_showing(output) == (kept is not None)
     assert kept is None or output.data == kept
+
+
+def test_a_picture_takes_less_room_and_looks_the_same() -> None:
+    rising = np.add.outer(np.arange(200), np.arange(300)) / 499
+    picture = np.stack([255 * rising, 255 * (1 - rising), 128 * np.ones_like(rising)], -1).astype(np.uint8)
+    whole = io.BytesIO()
+    Image.fromarray(picture).save(whole, format="png")
+    data = {"image/png": base64.b64encode(whole.getvalue()).decode(), "text/plain": "a picture"}
+    output = build.slimmed(nbformat.from_dict({"output_type": "display_data", "data": data, "metadata": {}}))
+    small = base64.b64decode(output.data["image/png"])
+    assert len(small) < len(whole.getvalue()) and output.data["text/plain"] == "a picture"
+    seen = np.asarray(Image.open(io.BytesIO(small)).convert("RGB"), dtype=int)
+    assert np.abs(seen - picture).max() < 16
 
 
 def test_refresh_runs_at_demo_scale_and_keeps_what_a_reader_sees(refreshed: Path) -> None:

@@ -42,10 +42,11 @@ def draw(settings: list[dict]) -> Figure:
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     for axes, (by, label) in zip(figure.subplots(1, 3), PANELS, strict=True):
         for way, name in NAMES.items():
-            lines(axes, [s for s in panel(settings, by) if way in s["ways"]], by, way, name)
+            if found := [s for s in panel(settings, by) if way in s["ways"]]:
+                lines(axes, found, by, way, name)
         scale = "log" if panel(settings, by) else "linear"  # matplotlib refuses a logarithm of nothing
         axes.set(xscale=scale, yscale=scale, xlabel=label)
-        marks = [s[by] for s in panel(settings, by)]
+        marks = [s[by] for s in panel(settings, by) if s[by] != USUAL["members"]]  # too close to its neighbours
         axes.set_xticks(marks, [str(mark) for mark in marks], fontsize=7)
         axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         axes.set_ylabel("seconds" if by == "steps" else "ms a member and step")
@@ -99,6 +100,16 @@ def verdicts(goals: list[dict]) -> list[str]:
     return rows
 
 
+def loading(overheads: dict | None) -> list[str]:
+    """What the first use of torch costs: `import wdlab` alone leaves it out."""
+    if not overheads:
+        return []
+    whole, torch = (overheads[name]["median_s"] for name in ("everything", "torch"))
+    return [
+        f"The first use of `wdlab.sweep` takes {whole:.1f} s; `import torch` alone, which is part of it, {torch:.1f} s."
+    ]
+
+
 def ratio(setting: dict, way: str) -> str:
     found = setting["ratios"].get(way)
     return f"{found['median']:.1f} ({found['low']:.1f} to {found['high']:.1f})" if found else ""
@@ -110,8 +121,11 @@ def block(told: dict, picture: Path) -> str:
     where = f"{machine['name']}, {machine['cores']} cores, torch {machine['torch']}, Python {machine['python']}"
     turns = f"medians of {settings[0]['repeats']} turns (smallest to largest)"
     says = [f"Measured on {where}, device {machine['device']}; {turns}.", SHARED]
+    drawn = [s for by, _ in PANELS for s in panel(settings, by)]
+    threads = sorted({s["ways"][way]["threads"] for s in drawn for way in ("plain", "vmap") if way in s["ways"]})
+    says += [f"Threads of the plain loop and vmap in the picture: {' or '.join(map(str, threads))}."] if threads else []
     image = [f"![{in_words(settings)}]({picture.as_posix()})"] if any(panel(settings, by) for by, _ in PANELS) else []
-    parts = [says, table(settings), verdicts(told["goals"]), image]
+    parts = [says, table(settings), verdicts(told["goals"]), loading(told.get("overheads")), image]
     return "\n".join([BEGIN, "\n\n".join("\n".join(part) for part in parts if part), END])
 
 

@@ -1,7 +1,7 @@
 """How fast many small networks train: wdlab beside three other ways, on the same runs, in this one run.
 
-    python benchmarks/run.py [--device cpu] [--json FILE]                  goals, growth and memory
-    python benchmarks/run.py --select goals                                     or growth, members, memory: a part of it
+    python benchmarks/run.py [--device cpu] [--json FILE]      goals, overheads, growth and memory
+    python benchmarks/run.py --select goals                      or overheads, growth, members, memory: a part of it
     python benchmarks/run.py --net mlp --width 64 100 --members 1 2 4 8         any other setting
     python benchmarks/run.py --net images --members 4 --width 8 --ways plain sweep --threads 1
 
@@ -36,7 +36,7 @@ from machine import Spent
 from plain import Outcome
 from settings import GROWTH, MEMBERS, NETS, Setting
 
-SELECTIONS = {"goals": goals.SETTINGS, "growth": GROWTH, "members": MEMBERS, "memory": []}
+SELECTIONS = {"goals": goals.SETTINGS, "overheads": [], "growth": GROWTH, "members": MEMBERS, "memory": []}
 FIRST = 30  # steps of an agent's life in which all ways must agree
 LOSS, ACCURACY = 0.02, 0.03  # how far the mean outcomes of two ways may be apart, for they round in another order
 
@@ -169,11 +169,20 @@ def overheads(device: str) -> dict[str, object]:
     """What comes on top of training: a sweep's bookkeeping, the import, the command line."""
     found = {
         "sweep": ways.overhead(ways.device_called(device)),
-        "import": machine.command("-c", "import wdlab; wdlab.sweep"),
+        "import": machine.command("-c", "import wdlab"),
+        "everything": machine.command("-c", "import wdlab; wdlab.sweep"),  # which is where torch is loaded
+        "torch": machine.command("-c", "import torch"),
         "help": machine.command("-m", "wdlab", "--help"),
     }
     print(f"sweep: bookkeeping {found['sweep']['bookkeeping_share']:.2%} of {found['sweep']['sweep_s']:.1f} s")
-    for name, told in (("import wdlab", found["import"]), ("wdlab --help", found["help"])):
+    names = {
+        "import": "import wdlab",
+        "everything": "wdlab.sweep named",
+        "torch": "import torch",
+        "help": "wdlab --help",
+    }
+    for key, name in names.items():
+        told = found[key]
         print(f"{name}: {told['median_s']:.3f} s ({told['low_s']:.3f} to {told['high_s']:.3f}, n={told['n']})")
     return found
 
@@ -190,7 +199,7 @@ def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description="wdlab beside a plain loop, vmap and processes, on the same runs.")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--select", nargs="+", choices=SELECTIONS, default=["goals", "growth", "memory"])
+    parser.add_argument("--select", nargs="+", choices=SELECTIONS, default=["goals", "overheads", "growth", "memory"])
     parser.add_argument("--net", nargs="+", choices=NETS, help="instead of a selection")
     parser.add_argument("--width", type=int, nargs="+", default=[100])
     parser.add_argument("--members", "--runs", type=int, nargs="+", default=[48])
@@ -210,7 +219,7 @@ def main() -> None:
         found.append(measure(setting, options))
         show(found[-1])
     told = {"machine": machine.described(ways.device_called(options.device)), "settings": found}
-    told["overheads"] = overheads(options.device) if "goals" in parts else None
+    told["overheads"] = overheads(options.device) if "overheads" in parts else None
     told["memory"] = peaks.measure() if "memory" in parts else []
     peaks.show(told["memory"])
     told["goals"] = goals.verdicts(found, told["overheads"])

@@ -130,6 +130,12 @@ def test_the_best_lambda_and_how_far_it_moves() -> None:
     assert decades_moved(made({(lr, strength): s for (lr, strength), s in scores.items() if lr != 0.1})) == 0
 
 
+def test_a_rate_at_which_nothing_has_a_score_has_no_best_lambda() -> None:
+    scores = {(0.1, 1.0): math.nan, (0.1, 10.0): math.nan, (0.2, 1.0): 0.7, (0.2, 10.0): math.nan}
+    assert best_strengths(made(scores)) == {0.2: 1.0}
+    assert math.isnan(decades_moved(made(scores)))
+
+
 def test_the_objectives_step_is_a_mean_over_the_readings_of_its_part() -> None:
     (history,) = sweep([replace(BASE, decay=Decay(0.1, coupling="l2"))], jobs=1).histories
     lengths = history.curves["objective_step"][1:]

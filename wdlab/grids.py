@@ -114,16 +114,23 @@ def good_shares(runs: pd.DataFrame, near: float = NEAR) -> dict[str, float]:
 
 
 def best_strengths(runs: pd.DataFrame) -> dict[float, float]:
-    """Return by lr the lambda of the best cell of `runs`, all of one coupling; of several the smallest."""
-    ordered = cells(runs).sort_values(["lr", "weight_decay"])
+    """Return by lr the lambda of the best cell of `runs`, all of one coupling; of several the smallest.
+
+    An lr at which no cell has a score has no best.
+    """
+    ordered = cells(runs).dropna(subset="score").sort_values(["lr", "weight_decay"])
     rows = ordered.loc[ordered.groupby("lr")["score"].idxmax()]
     return dict(zip(rows["lr"].tolist(), rows["weight_decay"].tolist(), strict=True))
 
 
 def decades_moved(runs: pd.DataFrame) -> float:
-    """Return by how many powers of ten the best lambda rises from the smallest lr to the largest; below 0 it falls."""
+    """Return by how many powers of ten the best lambda rises from the smallest lr to the largest; below 0 it falls.
+
+    NaN where one of the two has no best.
+    """
     found = best_strengths(runs)
-    return math.log10(found[max(found)] / found[min(found)])
+    least, most = (found.get(float(lr), math.nan) for lr in (runs["lr"].min(), runs["lr"].max()))
+    return math.log10(most / least)
 
 
 def of(runs: pd.DataFrame, coupling: str) -> pd.DataFrame:

@@ -135,9 +135,6 @@ else:
 # `seed_offset` above, run all cells again, and see what stays. How to tell what stays from what was luck is the business
 # of notebook 03, which measures the same over many seeds, with an interval and a control.
 
-# %%
-predictions.score()
-
 # %% [markdown]
 # ## The other dial
 #
@@ -261,6 +258,12 @@ last_quarter = wdlab.Run(decay=wdlab.Decay(0.01, wdlab.Timing.after(0.75)), seed
 
 # %%
 chapter00.check_last_quarter(last_quarter)
+
+# %% [markdown]
+# ## Your score
+
+# %%
+predictions.score()
 
 # %% [markdown]
 # ## Where to go from here

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import BrowserContext, sync_playwright
 
 from tests.browser.jupyter import (
     CHROMIUM,
@@ -44,20 +44,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[BrowserContext]:
+    """One window of a small laptop's size for all tests, so that JupyterLab is fetched and compiled once."""
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield found
+        yield found.new_context(viewport={"width": 1366, "height": 768})
         found.close()
 
 
 @pytest.fixture
-def open_notebook(server: Server, browser: Browser) -> Iterator[Callable[..., Notebook]]:
+def open_notebook(server: Server, browser: BrowserContext) -> Iterator[Callable[..., Notebook]]:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     opened: list[Notebook] = []
 
     def open_notebook(name: str) -> Notebook:
-        page = browser.new_context(viewport={"width": 1366, "height": 768}).new_page()  # a small laptop's screen
+        page = browser.new_page()
         page.set_default_timeout(1000 * START)
         notebook = Notebook(page)
         page.on("console", lambda message: complain(notebook, message))
@@ -70,5 +71,5 @@ def open_notebook(server: Server, browser: Browser) -> Iterator[Callable[..., No
 
     yield open_notebook
     for notebook in opened:
-        notebook.page.context.close()
+        notebook.page.close()
     server.end_kernels()

@@ -173,15 +173,18 @@ def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(server: Server,
     notebook.press("Step")
     notebook.see("Paused at step 2 of 6000")
     notebook.press("Go on")
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(1500)
+    first = norm(notebook)
+    page.wait_for_timeout(1000)
     notebook.press("Decay now: on")
     notebook.see("Decay now: off")
     notebook.see("decay off")
     before = norm(notebook)
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(1000)
     notebook.press("Pause")
     notebook.see("Paused at step")
     assert norm(notebook) > 1.05 * before, "without decay the norm grows"
+    assert norm(notebook) - before > before - first, "the curve bends"
     notebook.save("10-switched")
 
     notebook.press("Fork")
@@ -258,9 +261,7 @@ def test_a_learner_opens_a_link_turns_every_dial_and_comes_back(server: Server, 
     notebook.save("13-adam")
     assert page.evaluate(CUT, OUTPUT) == []
 
-    page.keyboard.press("Escape")
-    page.keyboard.press("Control+s")
-    page.wait_for_timeout(1000)
+    notebook.save_notebook()
     page.reload()
     notebook.see("means and ranges of 2 seeds", 60)
     assert page.locator(pressed).all_inner_texts()[1:4] == ["SGD", "early: first 25%", "adaptive"]

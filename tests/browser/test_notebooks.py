@@ -90,4 +90,7 @@ def test_a_notebook_runs_to_its_end_and_draws_its_widgets(
         view.scroll_into_view_if_needed()
         page.wait_for_timeout(100)  # for the picture to be painted
         notebook.save(f"notebook-{path.stem}-{number}")
+    page.set_viewport_size({"width": 683, "height": 768})  # the same screen at 200 percent
+    page.wait_for_timeout(300)  # for it to be laid out
+    assert page.evaluate(CUT, OUTPUT) == []
     assert notebook.complaints == []

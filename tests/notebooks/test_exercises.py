@@ -74,3 +74,9 @@ def test_the_exercises_reach_from_a_number_to_the_adaptive_coupling() -> None:
     adam = next(source for source in build.sources(ROOT) if source.stem.startswith("07"))
     (written,) = [cells for cells in parts(adam) if "Write the adaptive coupling" in cells[0].source]
     assert "check_adaptive" in code(written) and "def adaptive_step(w, g, m, v, t, lr, weight_decay)" in code(written)
+
+
+@every_notebook
+def test_the_last_cell_that_runs_tells_the_learners_calibration(source: Path) -> None:
+    *_, last = (cell for cell in build.read_cells(source) if cell.cell_type == "code")
+    assert last.source.strip() == "predictions.score()"

@@ -42,7 +42,7 @@ class Runner:
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
         ours = {"WDLAB_CACHE": str(self.cache), "WDLAB_HEADLESS": "1", "WDLAB_SCALE": "ci"}
-        return kept | ours | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        return kept | ours | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
     def papermill(self, notebook: NotebookNode, name: str) -> Path:
         """Run a notebook at ci scale; the path of the result."""

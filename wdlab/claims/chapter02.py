@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -23,10 +24,10 @@ from wdlab.measures.equilibrium import Equilibrium, Walk, adamw_equilibrium, ran
 from wdlab.measures.scale import Scaled, at_scale
 from wdlab.run import Model, Optimizer, Run
 from wdlab.tasks import TASKS, Batches
-from wdlab.train import Training, watch
+from wdlab.train import Training, pick_device, watch
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
     from torch import Tensor
 
 WEIGHTS = 200
@@ -53,6 +54,12 @@ LAARHOVEN = "after van Laarhoven 2017; the measurement is ours"
 
 def walk(seeds: Sequence[int], optimizer: str, coupling: str) -> Walk:
     """Return the random walk of an optimizer and coupling at all of its `SETTINGS`."""
+    return _walk(tuple(seeds), optimizer, coupling)
+
+
+@lru_cache(maxsize=16)
+def _walk(seeds: tuple[int, ...], optimizer: str, coupling: str) -> Walk:
+    """Kept, for a claim and its control look at two parts of one walk."""
     return random_walk(seeds, SETTINGS[optimizer, "decoupled" if optimizer == "adam" else coupling], WALK_STEPS,
                        optimizer, coupling, weights=WEIGHTS)  # fmt: skip
 
@@ -200,12 +207,26 @@ def _network(seed: int, eps: float) -> tuple[nn.Sequential, list[Tensor]]:
     return net, [layer.weight for layer in list(net)[:-1] if isinstance(layer, nn.Linear)]
 
 
-@torch.no_grad()
 def disagreement(one: nn.Module, other: nn.Module) -> float:
     """Return the share of test signals that two networks answer differently."""
+    return _apart(_answers(one), _answers(other))
+
+
+@torch.no_grad()
+def _answers(net: nn.Module) -> Int[Tensor, " signal"]:
     task = TASKS["mnist1d"]
-    inputs = task.arrays().inputs[: task.test_size].double()
-    return float((one(inputs).argmax(1) != other(inputs).argmax(1)).double().mean())
+    found: Tensor = net(task.arrays().inputs[: task.test_size].double()).argmax(1)
+    return found
+
+
+def _apart(one: Int[Tensor, " signal"], other: Int[Tensor, " signal"]) -> float:
+    return float((one != other).double().mean())
+
+
+@lru_cache(maxsize=64)
+def _answers_of_twin(seed: int, factor: float, power: float, optimizer: str) -> Int[Tensor, " signal"]:
+    """Kept, for the claim and its control compare with the same first twin."""
+    return _answers(twin(seed, factor, power, optimizer))
 
 
 def _twins(setting: Setting, matched: bool) -> Sequence[float]:
@@ -213,10 +234,10 @@ def _twins(setting: Setting, matched: bool) -> Sequence[float]:
     found = []
     for seed in setting.seeds:
         pairs = [
-            (twin(seed, optimizer=name), twin(seed, TWIN, power if matched else 0, name))
+            (_answers_of_twin(seed, 1.0, 0.0, name), _answers_of_twin(seed, TWIN, power if matched else 0.0, name))
             for name, power in POWERS.items()
         ]
-        found.append(-max(disagreement(*pair) for pair in pairs))
+        found.append(-max(_apart(*pair) for pair in pairs))
     return found
 
 
@@ -234,6 +255,12 @@ class Turning:
 
 def turning(runs: Sequence[Run], device: str = "cpu") -> dict[str, Turning]:
     """Train `runs` and return, for each scale-invariant layer, how every step turned it."""
+    return dict(_turning(tuple(runs), str(pick_device(device))))
+
+
+@lru_cache(maxsize=8)
+def _turning(runs: tuple[Run, ...], device: str) -> dict[str, Turning]:
+    """Kept, for the notebook looks at the networks that a claim is about."""
     rows: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
     for step in watch(Training(runs, device)):
         for name, before in step.before.items():

@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 MARGIN_SHARE = 0.1  # the margin that this share of the training examples falls short of
+Found = TypeVar("Found")
 OURS = "our operationalization"
 JIANG = "Jiang et al. 2020, as re-implemented for Dziugaite et al. 2020"
 
@@ -82,6 +83,23 @@ class Subject:
         return generator(self.seed, "noise")
 
 
+class Reading:
+    """One look at a subject as it stands: what several measures need of it is found once.
+
+    Made anew for every call of `measure`, for a subject's weights may change in between.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._found: dict[Callable[[Subject], object], object] = {}
+
+    def once(self, function: Callable[[Subject], Found]) -> Found:
+        """Return function(subject), which is called the first time only."""
+        if function not in self._found:
+            self._found[function] = function(self.subject)
+        return cast("Found", self._found[function])
+
+
 @dataclass(frozen=True)
 class Measure:
     """A measure of networks, [member], of which more is held to mean worse generalization.
@@ -94,7 +112,7 @@ class Measure:
     kind: str
     says: str
     scale_invariant: bool
-    function: Callable[[Subject], Float[Tensor, " member"]]
+    function: Callable[[Reading], Float[Tensor, " member"]]
     source: str
 
 
@@ -299,6 +317,10 @@ def _margin(part: Subject) -> Tensor:
     return torch.quantile(correct - other, MARGIN_SHARE, dim=1)
 
 
+def _folded(subject: Subject) -> dict[str, Folded]:
+    return fold(subject.model)
+
+
 COMPLEXITY: dict[str, Measure] = {
     row.name: row
     for row in (
@@ -307,7 +329,7 @@ COMPLEXITY: dict[str, Measure] = {
             "norm",
             "How long the weights are, whatever the normalization makes of that.",
             False,
-            lambda s: weight_norm(weight_tensors(s.model).values()),
+            lambda r: weight_norm(weight_tensors(r.subject.model).values()),
             JIANG,
         ),
         Measure(
@@ -315,7 +337,7 @@ COMPLEXITY: dict[str, Measure] = {
             "norm",
             "How far training carried the weights.",
             False,
-            lambda s: distance_from_init(s.model, s.initial),
+            lambda r: distance_from_init(r.subject.model, r.subject.initial),
             JIANG,
         ),
         Measure(
@@ -323,7 +345,7 @@ COMPLEXITY: dict[str, Measure] = {
             "norm",
             "How large the layers are, multiplied, once BatchNorm is folded in.",
             True,
-            lambda s: log_frobenius_product(fold(s.model)),
+            lambda r: log_frobenius_product(r.once(_folded)),
             JIANG,
         ),
         Measure(
@@ -331,7 +353,7 @@ COMPLEXITY: dict[str, Measure] = {
             "norm",
             "How much the layers can stretch a signal, multiplied, once BatchNorm is folded in.",
             True,
-            lambda s: log_spectral_product(fold(s.model)),
+            lambda r: log_spectral_product(r.once(_folded)),
             JIANG,
         ),
         Measure(
@@ -339,7 +361,7 @@ COMPLEXITY: dict[str, Measure] = {
             "norm",
             "Over how many directions the folded layers spread their strength.",
             True,
-            lambda s: stable_rank(fold(s.model)),
+            lambda r: stable_rank(r.once(_folded)),
             JIANG,
         ),
         Measure(
@@ -347,7 +369,7 @@ COMPLEXITY: dict[str, Measure] = {
             "norm",
             "How strong all paths from inputs to outputs are together, once BatchNorm is folded in.",
             True,
-            path_norm,
+            lambda r: r.once(path_norm),
             JIANG,
         ),
         Measure(
@@ -355,7 +377,7 @@ COMPLEXITY: dict[str, Measure] = {
             "margin",
             "How narrowly the hardest tenth of the training examples is right, as minus the margin.",
             True,
-            lambda s: -margin(s),
+            lambda r: -r.once(margin),
             OURS,
         ),
         Measure(
@@ -363,7 +385,7 @@ COMPLEXITY: dict[str, Measure] = {
             "margin",
             "The same as 1/margin^2; infinite where a tenth of the examples is wrong.",
             True,
-            lambda s: inverse_squared_margin(margin(s)),
+            lambda r: inverse_squared_margin(r.once(margin)),
             JIANG,
         ),
         Measure(
@@ -371,7 +393,7 @@ COMPLEXITY: dict[str, Measure] = {
             "margin",
             "The product of Frobenius norms in units of the margin it buys.",
             True,
-            lambda s: over_margin(log_frobenius_product(fold(s.model)), margin(s)),
+            lambda r: over_margin(log_frobenius_product(r.once(_folded)), r.once(margin)),
             JIANG,
         ),
         Measure(
@@ -379,7 +401,7 @@ COMPLEXITY: dict[str, Measure] = {
             "margin",
             "The product of spectral norms in units of the margin it buys.",
             True,
-            lambda s: over_margin(log_spectral_product(fold(s.model)), margin(s)),
+            lambda r: over_margin(log_spectral_product(r.once(_folded)), r.once(margin)),
             JIANG,
         ),
     )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from wdlab.checks import known, number, whole
-from wdlab.measures.complexity import COMPLEXITY, JIANG, OURS, Measure, Subject, weight_tensors
+from wdlab.measures.complexity import COMPLEXITY, JIANG, OURS, Measure, Reading, Subject, weight_tensors
 from wdlab.measures.norms import squared_norm, weight_norm
 from wdlab.models import cross_entropy
 
@@ -122,13 +122,12 @@ def hessian_traces(
     return {name: torch.cat([part[name] for part in parts]) for name in chosen}
 
 
-def relative_hessian_trace(subject: Subject, generator: torch.Generator, probes: int = 10) -> Float[Tensor, " member"]:
+def relative_trace(subject: Subject, traces: Mapping[str, Float[Tensor, " member"]]) -> Float[Tensor, " member"]:
     """Return sum over layers of ||W_l||_F^2 tr(H_ll), in nats, which does not see the scale of a scale-free layer.
 
-    Where L(c W_l) = L(W_l) the Hessian falls as 1/c^2, and the product stays. By Hutchinson, see `hessian_traces`.
+    Where L(c W_l) = L(W_l) the Hessian falls as 1/c^2, and the product stays. `traces` are those of `hessian_traces`.
     """
     weights = weight_tensors(subject.model)
-    traces = hessian_traces(subject, generator, probes)
     return torch.stack([squared_norm(weight) * traces[name] for name, weight in weights.items()]).sum(0)
 
 
@@ -171,7 +170,8 @@ def measure(subject: Subject, names: Sequence[str] | None = None) -> dict[str, F
     Raises ValueError for an unknown name, and what the measure itself raises.
     """
     chosen = list(MEASURES) if names is None else [known("names", name, MEASURES) for name in names]
-    return {name: MEASURES[name].function(subject) for name in chosen}
+    reading = Reading(subject)
+    return {name: MEASURES[name].function(reading) for name in chosen}
 
 
 def _normal(
@@ -271,6 +271,10 @@ def _tolerated(part: Subject, drawn: Sequence[Mapping[str, Tensor]], noise: str,
     return torch.where(loss.isfinite(), found.exp(), math.nan)
 
 
+def _all_traces(subject: Subject) -> dict[str, Tensor]:
+    return hessian_traces(subject, subject.generator())
+
+
 SHARPNESS: dict[str, Measure] = {
     row.name: row
     for row in (
@@ -279,7 +283,7 @@ SHARPNESS: dict[str, Measure] = {
             "loss",
             "How well the examples themselves are fitted.",
             True,
-            training_loss,
+            lambda r: r.once(training_loss),
             OURS,
         ),
         Measure(
@@ -287,7 +291,7 @@ SHARPNESS: dict[str, Measure] = {
             "absolute",
             "How much the loss rises when every weight gets noise of one and the same size.",
             False,
-            lambda s: noise_sharpness(s, s.generator(), SIGMA),
+            lambda r: noise_sharpness(r.subject, r.subject.generator(), SIGMA),
             OURS,
         ),
         Measure(
@@ -295,7 +299,7 @@ SHARPNESS: dict[str, Measure] = {
             "relative",
             "How much the loss rises when every layer gets noise in proportion to its norm.",
             True,
-            lambda s: noise_sharpness(s, s.generator(), RHO, "layer"),
+            lambda r: noise_sharpness(r.subject, r.subject.generator(), RHO, "layer"),
             OURS,
         ),
         Measure(
@@ -303,7 +307,7 @@ SHARPNESS: dict[str, Measure] = {
             "relative",
             "How much the loss rises when every output unit gets noise in proportion to its norm.",
             True,
-            lambda s: noise_sharpness(s, s.generator(), RHO, "filter"),
+            lambda r: noise_sharpness(r.subject, r.subject.generator(), RHO, "filter"),
             OURS,
         ),
         Measure(
@@ -311,7 +315,7 @@ SHARPNESS: dict[str, Measure] = {
             "relative",
             "How much the loss rises when every weight gets noise in proportion to itself.",
             True,
-            lambda s: noise_sharpness(s, s.generator(), RHO, "element"),
+            lambda r: noise_sharpness(r.subject, r.subject.generator(), RHO, "element"),
             OURS,
         ),
         Measure(
@@ -319,7 +323,7 @@ SHARPNESS: dict[str, Measure] = {
             "absolute",
             "How much the loss rises after a step uphill of one and the same length.",
             False,
-            lambda s: ascent_sharpness(s, SAM_RHO),
+            lambda r: ascent_sharpness(r.subject, SAM_RHO),
             KWON + ", there as the case T = 1",
         ),
         Measure(
@@ -327,7 +331,7 @@ SHARPNESS: dict[str, Measure] = {
             "relative",
             "How much the loss rises after a step uphill in which every weight moves in proportion to itself.",
             True,
-            lambda s: ascent_sharpness(s, ASAM_RHO, adaptive=True),
+            lambda r: ascent_sharpness(r.subject, ASAM_RHO, adaptive=True),
             KWON,
         ),
         Measure(
@@ -335,7 +339,7 @@ SHARPNESS: dict[str, Measure] = {
             "absolute",
             "How curved the loss is, summed over all weights.",
             False,
-            lambda s: torch.stack(list(hessian_traces(s, s.generator()).values())).sum(0),
+            lambda r: torch.stack(list(r.once(_all_traces).values())).sum(0),
             OURS,
         ),
         Measure(
@@ -343,7 +347,7 @@ SHARPNESS: dict[str, Measure] = {
             "relative",
             "How curved the loss is along each layer, in units of the layer's norm.",
             True,
-            lambda s: relative_hessian_trace(s, s.generator()),
+            lambda r: relative_trace(r.subject, r.once(_all_traces)),
             OURS,
         ),
         Measure(
@@ -351,7 +355,7 @@ SHARPNESS: dict[str, Measure] = {
             "absolute",
             "How little noise of one size raises the training error by a tenth, as 1/sigma^2.",
             False,
-            lambda s: tolerated_noise(s, s.generator()).pow(-2),
+            lambda r: tolerated_noise(r.subject, r.subject.generator()).pow(-2),
             JIANG,
         ),
         Measure(
@@ -359,7 +363,7 @@ SHARPNESS: dict[str, Measure] = {
             "relative",
             "How little noise in proportion to each weight raises the training error by a tenth, as 1/sigma^2.",
             True,
-            lambda s: tolerated_noise(s, s.generator(), "element").pow(-2),
+            lambda r: tolerated_noise(r.subject, r.subject.generator(), "element").pow(-2),
             JIANG,
         ),
     )

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from wdlab import Timing, Training, sweep
-from wdlab.claims import CLAIMS, SCALES, Setting, chapter05, image_resnet
+from wdlab.claims import CLAIMS, SCALES, Setting, chapter05
 from wdlab.claims.chapter05 import FEW, RECOMMENDED, STRENGTHS, TIMINGS
 from wdlab.measures import MEASURES, measure, weight_norm
 from wdlab.models import cross_entropy
 from wdlab.stats import Effect, bootstrap, differences, interval
 
-BASES = (chapter05.fitted, chapter05.signal_resnet, image_resnet)
+BASES = (chapter05.fitted, chapter05.signal_resnet, chapter05.small_images)
 
 
 @pytest.fixture(autouse=True)

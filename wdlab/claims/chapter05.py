@@ -34,7 +34,7 @@ from wdlab.measures.sharpness import hessian_traces
 from wdlab.run import Run
 from wdlab.stats import Effect, kendall
 from wdlab.sweeps import sweep
-from wdlab.tasks import generator
+from wdlab.tasks import generator, of_vision
 from wdlab.train import History, Training, pick_device
 
 Base = Callable[[str], Run]
@@ -68,6 +68,15 @@ def fitted(scale: str) -> Run:
     """
     run = shortened(network("demo"), 25) if scale == "ci" else network(scale)
     return replace(run, evaluations=4)  # only the end is compared; the others move the progress bar
+
+
+def small_images(scale: str) -> Run:
+    """Return chapter 03's 2-D ResNet; at demo scale it sees images of 7 x 7 pixels, where a notebook has time for it.
+
+    They take two fifths of the time of 14 x 14, and their nets fit the training set better (on seeds 10,000 and 10,001).
+    """
+    run = image_resnet(scale)
+    return replace(run, task=replace(of_vision(run.task), image_size=7)) if scale == "demo" else run
 
 
 def over_timings(base: Run, seeds: Sequence[int], timings: Sequence[Timing] = tuple(TIMINGS.values())) -> list[Run]:
@@ -265,7 +274,7 @@ TOO_MUCH = (
 )
 _PLACES: tuple[tuple[str, Base, str], ...] = (
     ("-signals", signal_resnet, "For a 1-D ResNet on MNIST-1D: "),
-    ("-images", image_resnet, "For a 2-D ResNet on Fashion-MNIST: "),
+    ("-images", small_images, "For a 2-D ResNet on Fashion-MNIST: "),
 )
 BACKWARDS = "among nets that differ in when decay acted, the one that noise of one size hurts more generalizes better."
 SEES = (

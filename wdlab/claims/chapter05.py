@@ -73,7 +73,7 @@ def fitted(scale: str) -> Run:
 def small_images(scale: str) -> Run:
     """Return chapter 03's 2-D ResNet; at demo scale it sees images of 7 x 7 pixels, where a notebook has time for it.
 
-    They take two fifths of the time of 14 x 14, and their nets fit the training set better (on seeds 10,000 and 10,001).
+    They take two fifths of the time of 14 x 14, and their nets fit the training set better (seeds 10,000 and 10,001).
     """
     run = image_resnet(scale)
     return replace(run, task=replace(of_vision(run.task), image_size=7)) if scale == "demo" else run

@@ -139,12 +139,13 @@ for step in range(steps):
 ends = {name: (net.eval()(test_x).argmax(1) == test_y).float().mean().item() for name, net in nets.items()}
 lines = [f"| {name} | {ends[name]:.3f} | {norms[name][-1]:.1f} |" for name in nets]
 display(Markdown("\n".join(["| run | test accuracy | weight norm at the end |", "|---|---|---|", *lines])))
+display(Markdown(f"Norms at the end, largest first: {', '.join(sorted(norms, key=lambda name: -norms[name][-1]))}."))
 figures.lines(norms, "Weight norm, by hand", "step", "weight norm")
 
 # %% [markdown]
-# One seed, so do not read much into the accuracies yet. Read the norms: the copy's is the largest of the three. It copies
-# the *turning* of the run with the small norm, and has the largest norm of all. If the copy does well in the measurement
-# below, small weights as such cannot be the reason.
+# One seed, so do not read much into the accuracies yet. Read the norms: where does the copy stand? It copies the *turning* of
+# the run that decays, not its norm, and nothing makes its own weights shorter. If its norm is large and it does well in the
+# measurement below, small weights as such cannot be the reason.
 
 # %% [markdown]
 # ## Why the norm grows back so little
@@ -323,7 +324,7 @@ alone = check("small-norm-alone-gains-little")
 alone
 
 # %% [markdown]
-# That is our small network and not VGG16, and the question is narrower than the dissent: whether *here* rescaling earns what
+# That is our small MLP, the only network this claim is tried on, and not VGG16, and the question is narrower than the dissent: whether *here* rescaling earns what
 # it earns through the turning. *Supported* says yes, to within a point; *inconclusive* says that these seeds cannot tell
 # whether more than a point remains. Its control, the same weights free to turn, shows what there was to lose.
 
@@ -331,7 +332,7 @@ alone
 # ## Falsification: a learning rate that never falls
 #
 # The whole argument leans on a falling learning rate. With a constant one the norm has the time to grow back, and the
-# turning falls back with it. Then early decay should gain less.
+# turning falls back with it. Then early decay should gain less. The gain at a constant rate is tried on the MLP only.
 
 # %%
 few = range(seed_offset, seed_offset + min(5, len(seeds)))
@@ -551,10 +552,11 @@ predictions.score()
 
 # %% [markdown]
 # **In three sentences.** A learning rate that falls leaves little time to grow back what early decay has shrunk, so the norm
-# is smaller to the end and, in the MLP, every step turns the weights further; with a constant rate much of that is lost, if
-# not all. Runs that copy the turning without decay, and runs that copy the norm, show how much of the gain goes with each; the
-# shares and verdicts above say how far that holds on your seeds and networks, and a verdict of few seeds may be another on
-# other seeds. A small norm that is not allowed to turn further, tried on the MLP alone, is the test of the norm itself.
+# is smaller to the end and, in the MLP, every step turns the weights further; a constant rate leaves more time, and the
+# controls above say what is left of both there. Runs that copy the turning without decay, and runs that copy the norm, show
+# how much of the gain goes with each; the shares and verdicts above say how far that holds on your seeds and networks, and a
+# verdict of few seeds may be another on other seeds. A small norm that is not allowed to turn further, tried on the MLP
+# alone, is the test of the norm itself.
 #
 # **Next:** [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) asks what a small norm does to measures of flatness;
 # [06 · Data grow the weights](06_data_grow_the_weights.ipynb) asks why a norm grows at all. Or go back to

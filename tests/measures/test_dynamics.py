@@ -46,6 +46,14 @@ def test_a_short_step_across_is_its_angle() -> None:
     assert rotation(w, w + step).item() == pytest.approx(math.atan(0.001))
 
 
+def test_a_relative_update_knows_no_scale() -> None:
+    w, after = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).double()
+    found = relative_update(w, after)
+    assert (found > 0.5).all()
+    for c in (0.01, 7.0):
+        torch.testing.assert_close(relative_update(c * w, c * after), found, rtol=1e-12, atol=0)
+
+
 def test_the_relative_gradient_is_the_gradient_at_norm_one() -> None:
     w, g = torch.tensor([[3.0, 4.0], [0.6, 0.8]]), torch.tensor([[0.8, -0.6], [8.0, -6.0]])
     assert relative_gradient(w, g).tolist() == pytest.approx([5.0, 10.0])

@@ -7,7 +7,7 @@ import torch
 
 from wdlab import TASKS, Decay, Model, Optimizer, Run, Timing, Training
 from wdlab.measures.growth import Growth, norm_from_gradients, record
-from wdlab.train import watch
+from wdlab.train import Step, watch
 
 RUN = Run(
     replace(TASKS["mnist1d"], train_size=500, batch_size=50),
@@ -75,6 +75,34 @@ def test_with_momentum_the_prediction_is_near() -> None:
     assert found.predicted[-1] == pytest.approx(found.measured[-1], rel=0.15)
     assert (found.measured[-1] > 1.1 * found.measured[0]).all()
     assert ((found.whiteness > 0.3) & (found.whiteness < 3)).all()
+
+
+def steps_of(gradients: torch.Tensor, c: float = 1.0) -> list[Step]:
+    """Steps of one weight at norm `c`, with these gradients [step, weight]; only norms and the buffer are read off."""
+    w = {"w": torch.full((1, gradients.shape[1]), c, dtype=torch.float64)}
+    lr = torch.full((1,), 0.1 * c**2, dtype=torch.float64)
+    return [Step(k, lr, w, {"w": g.unsqueeze(0) / c}, w) for k, g in enumerate(gradients)]
+
+
+def test_whiteness_of_gradients_of_which_all_is_known() -> None:
+    """White: 1. Always the same: (1 + mu)/(1 - mu). Turning round each time: (1 - mu)/(1 + mu)."""
+    mu, steps, size = 0.9, 2000, 200
+    noise = torch.randn(steps, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    # A cosine of two steps has spread 1/sqrt(size); weighed by the buffer's memory and averaged over the steps it adds
+    # a spread of 2 sqrt(sum mu^2k) / sqrt(size steps) = 2 * 2.06 / 632 = 0.7%. The buffer starts empty, which takes
+    # 1/((1 - mu^2) steps) = 0.3%. Three spreads and the start make 2.3%.
+    assert record(steps_of(noise), mu).whiteness.item() == pytest.approx(1, abs=0.023)
+    same = torch.ones(steps, size, dtype=torch.float64)
+    back = same * torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(steps // 2).unsqueeze(1)
+    assert record(steps_of(same), mu).whiteness.item() == pytest.approx((1 + mu) / (1 - mu), rel=0.01)
+    assert record(steps_of(back), mu).whiteness.item() == pytest.approx((1 - mu) / (1 + mu), rel=0.02)
+
+
+def test_whiteness_knows_no_scale() -> None:
+    """Weights c times as long have gradients 1/c as large."""
+    noise = torch.randn(50, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    short, long = (record(steps_of(noise, c), 0.9).whiteness.item() for c in (1.0, 7.0))
+    assert long == pytest.approx(short, rel=1e-12) and abs(short - 1) > 1e-3
 
 
 def test_white_gradients_walk_like_plain_sgd_at_the_long_rate() -> None:

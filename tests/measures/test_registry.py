@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from wdlab.measures import MEASURES, Subject, measure, rescale_
-from wdlab.measures.complexity import weight_tensors
+from wdlab.measures import MEASURES, Subject, complexity, measure, rescale_
+from wdlab.measures.complexity import Reading, weight_tensors
 from wdlab.measures.sharpness import ascent_sharpness, hessian_traces, noise_sharpness, tolerated_noise
 from wdlab.models import MLP, MemberModel, ResNet, flatten
 from wdlab.tasks import generator
@@ -17,19 +17,21 @@ MEMBERS, CLASSES, EXAMPLES, STEPS = 3, 3, 45, 60
 NETS = {
     "mlp": lambda members: MLP(members, (8, 7, 6, CLASSES)),
     "resnet": lambda members: ResNet(members, 1, 4, 2, CLASSES, spatial=1),
+    "resnet2d": lambda members: ResNet(members, 1, 4, 2, CLASSES, spatial=2),
 }
+SHAPES = {"mlp": (8,), "resnet": (1, 8), "resnet2d": (1, 4, 4)}
 C = 3.0
 every_net = pytest.mark.parametrize("kind", NETS)
 every_measure = pytest.mark.parametrize("name", MEASURES)
 
 
 def data(kind: str) -> tuple[Tensor, Tensor]:
-    """Three noisy shapes of eight points each, which every network here can tell apart."""
-    draw = generator(0, "data")
+    """Three noisy shapes of 8 points each (images: 16), which every network here can tell apart."""
+    draw, points = generator(0, "data"), math.prod(SHAPES[kind])
     labels = torch.arange(EXAMPLES) % CLASSES
-    shapes = torch.randn(CLASSES, 8, generator=draw, dtype=torch.float64)
-    inputs = shapes[labels] + 0.5 * torch.randn(EXAMPLES, 8, generator=draw, dtype=torch.float64)
-    return (inputs if kind == "mlp" else inputs.unsqueeze(1)), labels
+    shapes = torch.randn(CLASSES, points, generator=draw, dtype=torch.float64)
+    inputs = shapes[labels] + 0.5 * torch.randn(EXAMPLES, points, generator=draw, dtype=torch.float64)
+    return inputs.view(EXAMPLES, *SHAPES[kind]), labels
 
 
 @lru_cache
@@ -201,7 +203,7 @@ def test_parts_are_copies_of_some_members_without_their_scratch(kind: str) -> No
     one.model.loss_and_gradient(*one.examples())
     parts = list(one.parts())
     assert [part.model.members for part in parts] == [2, 1]
-    assert kind == "resnet" or one.model._scratch, "the MLP keeps its intermediates"
+    assert kind != "mlp" or one.model._scratch, "the MLP keeps its intermediates"
     for name, whole in one.model.state_dict().items():
         assert torch.equal(torch.cat([part.model.state_dict()[name] for part in parts]), whole)
     for part in parts:
@@ -248,6 +250,32 @@ def test_a_diverged_member_is_nan_and_leaves_the_others_alone() -> None:
 
 
 # The registry itself
+
+
+def test_what_measures_share_is_computed_once_a_reading() -> None:
+    asked: list[Subject] = []
+
+    def found(one: Subject) -> int:
+        asked.append(one)
+        return len(asked)
+
+    one = subject("mlp")
+    reading = Reading(one)
+    assert [reading.once(found), reading.once(found)] == [1, 1] and asked == [one]
+    assert Reading(one).once(found) == 2, "weights may have changed since"
+
+
+def test_measure_folds_once_and_again_at_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, fold = [], complexity.fold
+
+    def counted(model: MemberModel) -> dict[str, complexity.Folded]:
+        calls.append(model)
+        return fold(model)
+
+    monkeypatch.setattr(complexity, "fold", counted)
+    for call in (1, 2):
+        measure(subject("mlp"), ["log_frobenius_product", "log_spectral_product", "stable_rank"])
+        assert len(calls) == call
 
 
 def test_rows_are_complete_and_called_by_name() -> None:

@@ -290,16 +290,15 @@ def turning_network(scale: str, optimizer: str = "sgd") -> Run:
     """Return the run whose rotation is watched: a BatchNorm MLP at a constant learning rate, decay long enough to act.
 
     lr lambda times steps is at least 3 where decay is decoupled (AdamW); under SGD an l2 penalty acts 1/(1 - momentum)
-    times as fast. At ci scale decay is stronger, for fewer steps.
+    times as fast.
     """
-    epochs, width = (12, 32) if scale == "ci" else (40, 64)
-    sgd_decay, adam_decay = (0.02, 1.0) if scale == "ci" else (0.01, 0.3)
+    epochs, width = (20, 32) if scale == "ci" else (40, 64)
     sgd = optimizer == "sgd"
     return Run(
         model=Model(width=width),
         optimizer=Optimizer("sgd", 0.1) if sgd else Optimizer("adam", 0.01, betas=(0.9, 0.99)),
         schedule=CONSTANT,
-        decay=Decay(sgd_decay) if sgd else Decay(adam_decay, coupling="decoupled"),
+        decay=Decay(0.01) if sgd else Decay(0.6 if scale == "ci" else 0.3, coupling="decoupled"),
         steps=epochs * TASKS["mnist1d"].epoch,
         evaluations=1,
     )

@@ -13,14 +13,14 @@
 # %% [markdown]
 # # 06 · Data grow the weights
 #
-# **Without decay weights grow, and how fast depends on the data. What is being memorized grows them; where a set is
-# memorized to the end, growth stops; noise that cannot be memorized slows it.**
+# **Without decay weights grow. Does it depend on the data how fast? Does what is being memorized grow them, does growth
+# stop once nothing is left to memorize, and what does noise do that cannot be memorized?**
 #
 # {{badges}} · {{minutes}} on two CPU cores, exercises not counted · no GPU needed
 #
-# You will rebuild three figures: the norm against label noise under three learning-rate schedules, the norm against the
-# size of the training set, and the norm *predicted* from G, the gradients as they would be at norm 1, beside the measured
-# one.
+# You will rebuild three figures: norm and test accuracy against label noise under three learning-rate schedules, the same
+# against the size of the training set, and the norm *predicted* from G, the gradients as they would be at norm 1, beside the
+# measured one.
 
 # %% [markdown]
 # ## What you will be able to do
@@ -38,6 +38,7 @@
 # data, classes, MNIST-1D's own random changes), the measure G and all thresholds are our operationalization.
 
 # %%
+import math
 import os
 from dataclasses import replace
 
@@ -46,7 +47,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown, display
 
 from wdlab import Optimizer, Schedule, sweep
-from wdlab.claims import CLAIMS, Setting, chapter06
+from wdlab.claims import CLAIMS, chapter06
 from wdlab.exercises import chapter06 as exercises
 from wdlab.figures import data as draw
 from wdlab.figures import forest, lines
@@ -146,12 +147,13 @@ display(Markdown(f"Largest miss at the end: **{max(errors):.0e}** of the norm.")
 #
 # $$\|W_{t+1}\|^4 \approx \|W_t\|^4 + 2\,\mathrm{lr}^2 G_t^2 .$$
 #
-# **The data enter through G and through nothing else.** Far from the start norms grow as the fourth root of the sum of
-# lr² G², slowly: twice the G makes a norm √2 times as large.
+# **Under plain SGD the data enter through G and through nothing else.** Far from the start norms grow as the fourth root of
+# the sum of lr² G², slowly: twice the G makes a norm √2 times as large.
 #
 # **With momentum μ** the whole push of one gradient is lr/(1 − μ) long, but spread over later steps, at which weights and
 # gradients have moved on. If gradients of different steps are at right angles to *each other* (white noise), the walk is that
-# of plain SGD at lr/(1 − μ). That is an approximation; how good it is, is measured further down.
+# of plain SGD at lr/(1 − μ). Where they are not, the data also enter through how far successive gradients agree: `whiteness`,
+# further down, measures that.
 #
 # ## The same through the library
 #
@@ -224,33 +226,63 @@ map_of = {
 }
 draw.noise_map(map_of)
 
+
 # %%
-rows = ["| learning rate | of its lr², spent in the first quarter | half random, repeated | half random, fresh |"]
-rows.append("|---|---|---|---|")
-norms = [results.table["weight_norm"].to_numpy().reshape(3, len(noises), len(few)) for results in map_of.values()]
-for place, schedule in enumerate(schedules):
-    spent = schedule.table(base.steps).square()
-    share = (spent[: base.steps // 4].sum() / spent.sum()).item()
-    effects = [interval(norm[place, noises.index(0.5)] / norm[place, 0] - 1) for norm in norms]
-    told = " | ".join(f"{e.mean:+.1%} ({e.low:+.1%} to {e.high:+.1%})" for e in effects)
-    rows.append(f"| {draw.schedule_name(schedule)} | {share:.0%} | {told} |")
-display(Markdown("Norm with half the labels random, against true labels, with 95% intervals:\n\n" + "\n".join(rows)))
+def percent(more, less):
+    """Return by what share `more` lies above `less`, over paired seeds, with its 95% interval."""
+    found = interval(more / less - 1)
+    return f"{found.mean:+.1%} ({found.low:+.1%} to {found.high:+.1%})"
+
+
+def at(results, metric, *shape):
+    """Return a measurement at the end as an array whose last axis is the seed."""
+    return results.table[metric].to_numpy().reshape(*shape, len(few))
+
+
+def as_table(title, *rows):
+    heads, *rest = (f"| {' | '.join(row)} |" for row in rows)
+    display(Markdown("\n".join([f"{title}\n", heads, "|---" * len(rows[0]) + "|", *rest])))
+
+
+middle = noises.index(0.5)
+cells = [
+    ["data", "learning rate", "lr² spent in the first quarter", "loss, true", "loss, half random", "norm, by noise"]
+]
+for data_name, results in map_of.items():
+    norm, loss = (at(results, metric, 3, len(noises)) for metric in ("weight_norm", "train_loss"))
+    for place, schedule in enumerate(schedules):
+        spent = schedule.table(base.steps).square()
+        share = (spent[: base.steps // 4].sum() / spent.sum()).item()
+        losses = [f"{loss[place, k].mean():.2f}" for k in (0, middle)]
+        effect = percent(norm[place, middle], norm[place, 0])
+        cells.append([data_name, draw.schedule_name(schedule), f"{share:.0%}", *losses, effect])
+as_table("Training loss (nats) at the end, and what half the labels random do to the norm:", *cells)
+
+right, wrong = 1 - 0.5 * 9 / 10, 0.5 / 10
+floor = -right * math.log(right) - 9 * wrong * math.log(wrong)
+display(Markdown(f"Without memorizing, half the labels random cost at least **{floor:.2f} nats** on average."))
 
 # %% [markdown]
-# Whether examples come back decides the sign here, and how long the learning rate stays up decides the size. Three things
-# explain the map:
+# Compare the sign of the last column with the losses before it. Our reading: whether noise is memorized *within the run*
+# decides the sign, and how long the learning rate stays up decides the size. Whoever knew all true labels, and which share
+# is random, could get no lower than the last number without memorizing: a loss below it says that noise is being memorized,
+# one above it leaves that open. It is not enough that examples come back: the table of sizes below has sets whose examples
+# do, up to losses above that number. That the effect of noise depends on the schedule is shown by this map and its
+# intervals, and is not among the claims.
+#
+# Three things explain the map:
 #
 # 1. **Noise that is not memorized makes G smaller.** The best answer to a label that may be anything is a cautious one. A
 #    cautious network has a large loss and a small G (the next figure shows both); gradients of contradicting examples in a
 #    batch cancel.
 # 2. **Memorizing makes G large.** To answer differently for signals that look alike, a network has to become steep, and a
 #    steep network has large gradients as long as anything is left to learn.
-# 3. **Growth adds up lr² G².** When the rate falls to 0.2%, nearly all lr² is spent before memorization gets under way, so
-#    that part of G counts for little. When the rate stays up, it counts in full.
+# 3. **Growth adds up lr² G².** Where the rate falls far, most lr² is spent early (third column), before memorization gets
+#    under way, so that part of G counts for little. When the rate stays up, it counts in full.
 #
 # So the effect of label noise is no constant of nature. It is early caution against late memorizing, weighed by the schedule.
 # Fresh data, where memorizing is impossible, leave only the first. (Caution and steepness are our reading of why; what was
-# measured is G, the loss and the norm.)
+# measured is G, the loss, the accuracy and the norm.)
 
 # %%
 grown = {
@@ -268,19 +300,33 @@ mechanism
 # %%
 half = {"label_noise": 0.5}
 five = [trained(base), trained(base, **half), trained(chapter06.quarter(base)), trained(once), trained(once, **half)]
-mechanism.data.assign(**{"training loss (nats)": [found.table["train_loss"].mean() for found in five]}).round(3)
+
+
+def late(found):
+    """Return G at the end as a share of its largest, and what the last quarter of the steps added to the norm."""
+    G, norm = draw.smoothed(found.relative_gradient), found.measured.mean(1)
+    return G[-1] / max(G), (norm[-1] / norm[-1 - len(G) // 4] - 1).item()
+
+
+mechanism.data.assign(
+    **{"training loss (nats)": [found.table["train_loss"].mean() for found in five]},
+    **dict(zip(("G at the end", "last quarter"), zip(*map(late, grown.values()), strict=True), strict=True)),
+).round(3)
 
 # %% [markdown]
-# Follow *fresh, half random*: a large loss to the end, and a small G. Follow *a quarter of the set*: G collapses when the set
-# is memorized, and the norm stands still from then on. The broken lines are predictions from G with the momentum rule. They
-# miss by a few percent. `whiteness` says why: it is 1 where gradients of different steps are at right angles, and below 1 they
-# undo one another in part ([notebook 02](02_scale_does_not_matter.ipynb) measures their cosines). Where it is near 1 the
-# prediction is good; where the weights hardly grew, it is good in any case.
+# `G at the end` is a share of its largest value, `last quarter` what the last quarter of the steps added to the norm. Follow
+# *fresh, half random*: how large is its loss at the end, and how small its G? Follow *a quarter of the set*: what is left
+# of G, and of growth, once the loss is gone? The broken lines are predictions from G with the momentum rule;
+# `relative error` is by how much they miss. `whiteness` says why: it is 1 where gradients of different steps are at right
+# angles, below 1 they undo one another in part, above 1 they push the same way
+# ([notebook 02](02_scale_does_not_matter.ipynb) measures their cosines). So under momentum the data enter here too, beside
+# G. Where weights hardly grow, any prediction is good.
 #
 # ### Claims, fixed before the result
 #
 # The effect is relative: by which share one norm lies above the other, seed by seed. Each control is the same measurement
-# where the claim must not hold. Three of the controls, those of *gradients-predict-the-norm*, *small-sets-stop-growing* and
+# where the claim must not hold. Label noise was tried on three kinds of network; small sets, repeats, shifts and the
+# prediction on the MLP only. Three of the controls, those of *gradients-predict-the-norm*, *small-sets-stop-growing* and
 # *repeats-grow-the-norm*, were put in their places after the first seeds had been seen, because the old ones passed too easily.
 # For *repeats-grow-the-norm* three others were tried on seeds from 10,000 on; two of them did not vanish at *ci* scale, where
 # "seldom" is not seldom.
@@ -310,17 +356,43 @@ display(predictions.reveal("fresh", *choice(memorized.control_outcome.effect)))
 # %% [markdown]
 # ### How many examples?
 #
-# As many steps for all sizes. The smallest sets come back hundreds of times, the largest never.
+# As many steps for all sizes. The smallest sets come back most often, the largest never (at *ci* scale: seldom).
 
 # %%
 sizes = [task.train_size * k // 4 for k in (1, 2, 4, 8, 16)] + [once.task.train_size]
 tried = [chapter06.of(base, train_size=size, label_noise=noise) for noise in (0.0, 0.5) for size in sizes]
-draw.set_sizes(sweep([replace(one, seed=seed) for one in tried for seed in few], device=device))
+sized = sweep([replace(one, seed=seed) for one in tried for seed in few], device=device)
+draw.set_sizes(sized)
+
+# %%
+norm, loss = (at(sized, metric, 2, len(sizes)) for metric in ("weight_norm", "train_loss"))
+cells = [["examples", "times seen", "loss, true", "loss, half random", "norm, by noise"]]
+for k, size in enumerate(sizes):
+    losses = [f"{one[k].mean():.2f}" for one in loss]
+    cells.append([f"{size:,}", f"{base.steps * task.batch_size / size:.1f}", *losses, percent(norm[1, k], norm[0, k])])
+as_table(f"Half the labels random, by size. Without memorizing, their loss is at least {floor:.2f} nats.", *cells)
+
+
+def highest(norm):
+    """Return the size with the largest mean norm, and those that cannot be told from it over paired seeds."""
+    top = norm[norm.mean(1).argmax()]
+    return " or ".join(f"{size:,}" for size, one in zip(sizes, norm, strict=True) if interval(one - top).high >= 0)
+
+
+signs = (norm[1] / norm[0] - 1).mean(1) > 0
+turns = [f"between {sizes[k]:,} and {sizes[k + 1]:,}" for k in range(len(signs) - 1) if signs[k] != signs[k + 1]]
+display(
+    Markdown(
+        f"Largest norm, as far as {len(few)} seeds can tell: true labels at {highest(norm[0])} examples, half random at "
+        f"{highest(norm[1])}. The mean effect of noise changes sign **{' and '.join(turns) or 'at none of these sizes'}**."
+    )
+)
 
 # %% [markdown]
-# At demo scale the norm has a summit. Left of it sets are small enough to be memorized within the run, after which nothing
-# pushes any more: more examples, more growth. Right of it there is less and less to memorize, and accuracy on new signals
-# rises: more examples, *less* growth. With label noise the summit is higher, and right of it the two lines cross.
+# Read the table from the top. Where the loss is gone early, nothing pushes any more: more examples should mean more growth.
+# Where the loss stays up, there is less and less to memorize, and accuracy on new signals rises: more examples should mean
+# *less* growth. Between the two we expect a summit. And if memorizing within the run decides the sign of what noise does,
+# the sign should change near where the loss with noise passes the number above, not where examples stop coming back.
 
 # %%
 small = check("small-sets-stop-growing")
@@ -331,10 +403,10 @@ repeats = check("repeats-grow-the-norm")
 repeats
 
 # %% [markdown]
-# That is about a set of this size. In the figure above sets that are memorized early end *below* fresh data, and the control
-# is one of them: its examples come four times as often. Were it the repeating as such that grows weights, they would have
-# to grow more there. Examples that come only a few times grow weights about as much as fresh ones: see the control of the
-# claim before (not at *ci* scale, where they come more often).
+# That is about a set of this size. The control is a smaller set, memorized early, whose examples come four times as often:
+# were it the repeating as such that grows weights, they would have to grow more there. Whether examples that come only a
+# few times grow weights more than fresh ones, the control of the claim before says (not at *ci* scale, where they come more
+# often).
 
 # %%
 predictions.reveal("size", *choice(-small.effect))
@@ -353,13 +425,24 @@ turned = {
     "augmented: scale and noise": {"augment": ("scale", "noise")},
     "shift, half the labels random": {"augment": ("shift",), "label_noise": 0.5},
 }
-draw.kinds({label: trained(base, **dials) for label, dials in turned.items()})
+by_kind = {label: trained(base, **dials) for label, dials in turned.items()}
+draw.kinds(by_kind)
+
+# %%
+cells = [["data", "norm", "training loss (nats)", "test accuracy"]]
+for label, found in list(by_kind.items())[1:]:
+    pairs = [[at(one, metric) for one in (found, by_kind["as it is"])] for metric in draw.KIND_TITLES]
+    ends = [interval(here - there) for here, there in pairs[1:]]
+    cells.append([label, percent(*pairs[0]), *(f"{e.mean:+.3f} ({e.low:+.3f} to {e.high:+.3f})" for e in ends)])
+as_table("Against the set as it is, with 95% intervals:", *cells)
 
 # %% [markdown]
-# Fewer classes are an easier task, and weights grow less. Scaling and noise leave test accuracy about where it was, and make
-# weights grow a little more, not less. Shifting helps accuracy, keeps the training loss up, and slows growth. So growth does
-# not follow the training loss: what is learnt from shifted signals also holds for the next shift, and what does hold needs no
-# memorizing.
+# Compare shifting with scaling and noise: which of them raises test accuracy, which the training loss, and which way does
+# the norm go? If growth followed the training loss alone, what keeps the loss up would grow weights more. Our reading: what
+# is learnt from shifted signals also holds for the next shift, and what does hold needs no memorizing.
+#
+# Fewer classes are an easier task, but the set stays as large, so there are also more examples of each class. The figure
+# cannot tell the two apart: classes are a figure only, without a claim.
 
 # %%
 shifts = check("shifting-slows-growth")
@@ -516,34 +599,27 @@ exercises.check_predicted_norm(norm_at_end)
 # %% [markdown]
 # ## What would change our mind
 #
-# * **The controls.** Had noise that cannot be memorized grown the norm as well, the story would be about noise and not about
-#   memorizing. Had the prediction been as good with the G of other data, G would say nothing about data.
+# * **The controls.** If noise that cannot be memorized grew the norm as well, the story would be about noise and not about
+#   memorizing. If the prediction were as good with the G of other data, G would say nothing about data.
 # * **Steps.** All comparisons are at equal numbers of steps. With many more steps we expect that larger sets are memorized
 #   too, and that the summit of the size curve moves to the right; with few, that even a small set is not memorized and noise
-#   slows growth. The next cell shows the same network and noise on a larger set.
-# * **G is not free of the path.** It is measured on the very run whose norm it predicts. The prediction shows that nothing
-#   but G is needed. It does not say what G a data set will have, which is the harder question.
+#   slows growth. The table of sizes is the nearest we have: there it is the set that grows, not the steps that get fewer.
+# * **G is not free of the path.** It is measured on the very run whose norm it predicts. Under plain SGD nothing but G is
+#   needed; under momentum the prediction leaves out what successive gradients have in common. And it does not say what G a
+#   data set will have, which is the harder question.
 # * **Right angles.** The rule is for weights that feed a normalization (exactly so but for the small number that BatchNorm
 #   adds to a variance). The last layer does not, and its weights can also shrink; the weight norms in figures and claims
 #   include it, the predictions do not.
-# * **Memorizing is not the same as generalizing badly.** Without label noise the smallest set generalizes worst and grows
-#   least, and random labels that are never memorized give worse answers and less growth as well. What grows weights here is
-#   memorizing that is still under way; bad generalization goes along with it only between these ends.
+# * **Memorizing is not the same as generalizing badly.** If weights grew because a net generalizes badly, the set with the
+#   lowest accuracy would have the largest norm. The next cell compares the two. What grows weights here is, as we read it,
+#   memorizing that is still under way.
 # * **What the paper does that we do not.** Its data and networks are larger, and we do not know which data it compared.
 
 # %%
-larger = chapter06.excess(
-    chapter06.of(base, train_size=8000, label_noise=0.5),
-    chapter06.of(base, train_size=8000),
-    Setting(scale, tuple(few), device),
-)
-found = interval(larger)
-display(
-    Markdown(
-        f"Half the labels random in 8,000 examples, {base.steps} steps, constant rate: norm **{found.mean:+.1%}** "
-        f"(95% interval {found.low:+.1%} to {found.high:+.1%})."
-    )
-)
+found = (at(sized, metric, 2, len(sizes)).mean(2) for metric in ("weight_norm", "test_accuracy"))
+for label, norm, accuracy in zip(("true labels", "half random"), *found, strict=True):
+    lowest, least, most = (f"{sizes[k]:,}" for k in (accuracy.argmin(), norm.argmin(), norm.argmax()))
+    print(f"{label}: accuracy is lowest at {lowest} examples; the norm is smallest at {least}, largest at {most}.")
 
 # %% [markdown]
 # ## Your score
@@ -552,11 +628,18 @@ display(
 predictions.score()
 
 # %% [markdown]
-# **In three sentences.** A step makes weights that feed BatchNorm longer by Pythagoras, so their growth is the sum of
-# lr² G² and the data enter through G alone. Memorizing makes G large and a memorized set makes it vanish, while noise that
-# cannot be memorized makes it small; the verdicts above say how far that held on your seeds and networks. How much of this
-# shows in the final norm is decided by how long the learning rate stays up.
-#
+# **In three sentences.** A step of plain SGD makes weights that feed BatchNorm longer by Pythagoras, so their growth is a
+# sum of lr² G² and the data enter through G alone; with momentum they also enter through how far successive gradients agree.
+# Memorizing grows weights, a memorized set no longer does, and noise that cannot be memorized does not: those are the claims
+# and their controls, and the next cell says how far they held on your seeds and networks. How much of it shows in the final
+# norm depends on how long the learning rate stays up: see the table under the map.
+
+# %%
+for verdict in (memorized, small, repeats, shifts, signals, images):
+    print(f"{verdict.id}: {verdict.effect:+.0%}, {verdict.verdict}; control {verdict.control_outcome.effect:+.0%}")
+print(f"the prediction misses by up to {-predicted.effect:.1%}; {predicted.verdict}")
+
+# %% [markdown]
 # **Next:** [07 · Inside Adam](07_inside_adam.ipynb) for the optimizer that divides every gradient by its size. **Back:**
 # [03 · Early weight decay](03_early_weight_decay.ipynb) for what decay does to a norm that grows,
 # [04 · The norm stays small](04_the_norm_stays_small.ipynb) for what a smaller norm does to training, and
@@ -567,6 +650,6 @@ predictions.score()
 # * J. Bjorck, K. Weinberger, C. Gomes. *Understanding Decoupled and Early Weight Decay.* AAAI 2021.
 # * T. van Laarhoven. *L2 Regularization versus Batch and Weight Normalization.* 2017.
 # * C. Zhang, S. Bengio, M. Hardt, B. Recht, O. Vinyals. *Understanding Deep Learning Requires Rethinking Generalization.*
-#   ICLR 2017 (networks memorize random labels).
+#   ICLR 2017.
 # * S. Greydanus, D. Kobak. *Scaling Down Deep Learning with MNIST-1D.* ICML 2024.
 # * H. Xiao, K. Rasul, R. Vollgraf. *Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms.* 2017.

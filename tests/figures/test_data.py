@@ -24,22 +24,28 @@ def assert_png(drawn: Drawn) -> None:
     assert drawn.png().startswith(b"\x89PNG") and drawn.alt.endswith(".")
 
 
-def test_the_map_has_a_panel_for_each_set_and_a_line_for_each_schedule() -> None:
+def test_the_map_has_a_column_for_each_set_a_row_for_each_end_and_a_line_for_each_schedule() -> None:
     runs = [replace(of(RUN, label_noise=noise), schedule=s) for s in SCHEDULES for noise in (0.0, 0.5)]
     large = [of(run, train_size=1000) for run in runs]
     results = {"small": swept(runs), "large": swept(large)}
     drawn = draw.noise_map(results)
-    assert [axes.get_title(loc="left") for axes in drawn.figure.axes] == ["small", "large"]
+    axes = drawn.figure.axes
+    assert [panel.get_title(loc="left") for panel in axes] == ["small", "large"] * 2
+    assert [panel.get_ylabel() for panel in axes[::2]] == ["weight norm at the end", "test accuracy at the end"]
     assert [text.get_text() for text in drawn.figure.legends[0].texts] == ["falls to 0.2%", "constant"]
-    assert len(drawn.data) == 8
-    (row,) = drawn.data.query("data == 'large' and schedule == 'constant' and label_noise == 0.5").itertuples()
-    expected = interval(results["large"].table["weight_norm"].tolist()[-2:])
-    assert (row.mean, row.low, row.high) == (expected.mean, expected.low, expected.high)
-    assert f"large, constant, noise 0.5: {expected.mean:.1f}" in drawn.alt
-    limits = {axes.get_ylim() for axes in drawn.figure.axes}
-    assert len(limits) == 1 and limits.pop()[1] > drawn.data["high"].max()
-    lines = [container.lines[0] for container in drawn.figure.axes[1].containers]
-    assert lines[1].get_ydata()[-1] == expected.mean and list(lines[1].get_xdata()) == [0, 0.5]
+    assert len(drawn.data) == 16
+    ends = {}
+    for metric, row_of_panels in {"weight_norm": axes[:2], "test_accuracy": axes[2:]}.items():
+        shown = drawn.data[drawn.data["metric"] == metric]
+        (row,) = shown.query("data == 'large' and schedule == 'constant' and label_noise == 0.5").itertuples()
+        ends[metric] = expected = interval(results["large"].table[metric].tolist()[-2:])
+        assert (row.mean, row.low, row.high) == (expected.mean, expected.low, expected.high)
+        lines = [container.lines[0] for container in row_of_panels[1].containers]
+        assert lines[1].get_ydata()[-1] == expected.mean and list(lines[1].get_xdata()) == [0, 0.5]
+        limits = {panel.get_ylim() for panel in row_of_panels}
+        assert len(limits) == 1 and limits.pop()[1] > shown["high"].max()
+    told = f"norm {ends['weight_norm'].mean:.1f}, accuracy {ends['test_accuracy'].mean:.3f}"
+    assert f"large, constant, noise 0.5: {told}" in drawn.alt
     assert_png(drawn)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -22,6 +23,7 @@ KIND_TITLES = {  # with the name of the axis below
     "train_loss": ("Training loss at the end", "training loss (nats)"),
     "test_accuracy": ("Test accuracy at the end", "test accuracy"),
 }
+ENDS = ("weight_norm", "test_accuracy")  # drawn side by side or one below the other
 SMOOTH = 20  # steps that a drawn gradient is the mean of: one batch's own says little
 EVERY = 5  # steps between the points drawn
 MEASURED: dict[str, Any] = {"linewidth": 3, "alpha": 0.45}
@@ -29,23 +31,30 @@ PREDICTED: dict[str, Any] = {"linestyle": (0, (4, 2))}
 
 
 def noise_map(results: Mapping[str, Results]) -> Drawn:
-    """Draw the final weight norm against label noise, a panel for each entry and a line for each lr schedule.
+    """Draw the final weight norm, and below it the test accuracy, against label noise.
 
-    Each point is the mean over seeds with its 95% interval.
+    There is a column of panels for each entry and a line for each lr schedule. Each point is the mean over seeds with
+    its 95% interval.
     """
-    figure, axes = panels(len(results), width=5, height=3.4)
+    figure, axes = panels(len(results), width=5, height=3.2, rows=2)
     rows = []
-    for panel, (title, found) in zip(axes, results.items(), strict=True):
+    for panel, (metric, (title, found)) in zip(axes, product(ENDS, results.items()), strict=True):
         table = found.table.assign(schedule=[schedule_name(run.schedule) for run in found.runs])
-        rows += [{"data": title, **row} for row in _points(panel, table, "label_noise", "schedule", "weight_norm")]
-        name(panel, title, "share of labels drawn at random", "weight norm at the end")
+        points = _points(panel, table, "label_noise", "schedule", metric)
+        rows += [{"metric": metric, "data": title, **point} for point in points]
+        name(panel, title, "share of labels drawn at random", f"{metric.replace('_', ' ')} at the end")
     data = pd.DataFrame(rows)
-    for panel in axes:
-        panel.set_ylim(0, 1.08 * data["high"].max())
+    norms, answers = (data[data["metric"] == metric] for metric in ENDS)
+    for panel, shown in zip(axes, [norms] * len(results) + [answers] * len(results), strict=True):
+        panel.set_ylim(0, 1.08 * shown["high"].max())
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, title="learning rate", frameon=False, fontsize=9, loc="outside right center")
-    told = "; ".join(f"{r.data}, {r.schedule}, noise {r.label_noise:g}: {r.mean:.1f}" for r in _each(data))
-    return Drawn(figure, f"Final weight norm against label noise, by learning-rate schedule. {told}.", data)
+    told = "; ".join(
+        f"{r.data}, {r.schedule}, noise {r.label_noise:g}: norm {r.mean:.1f}, accuracy {answer:.3f}"
+        for r, answer in zip(_each(norms), answers["mean"], strict=True)
+    )
+    alt = f"Final weight norm and test accuracy against label noise, by learning-rate schedule. {told}."
+    return Drawn(figure, alt, data)
 
 
 def set_sizes(results: Results) -> Drawn:
@@ -53,7 +62,7 @@ def set_sizes(results: Results) -> Drawn:
     table = results.table.assign(noise=[f"label noise {of_vision(run.task).label_noise:g}" for run in results.runs])
     figure, axes = panels(2, width=4.8, height=3.4)
     rows = []
-    for panel, metric in zip(axes, ("weight_norm", "test_accuracy"), strict=True):
+    for panel, metric in zip(axes, ENDS, strict=True):
         rows += [{"metric": metric, **row} for row in _points(panel, table, "train_size", "noise", metric)]
         panel.set_xscale("log")
         sizes = sorted(set(table["train_size"]))

@@ -24,10 +24,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _TYPE = {"title": 11, "label": 10, "tick": 9}
 
 
-def panels(count: int, width: float = 4.2, height: float = 3.2) -> tuple[Figure, list[Axes]]:
-    """Return a white figure with `count` panels side by side, made without pyplot."""
-    figure = Figure(figsize=(width * count, height), layout="constrained", facecolor=BACKGROUND)
-    return figure, [dress(axes) for axes in figure.subplots(1, count, squeeze=False)[0]]
+def panels(count: int, width: float = 4.2, height: float = 3.2, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a white figure with `rows` rows of `count` panels side by side, row after row, made without pyplot."""
+    figure = Figure(figsize=(width * count, height * rows), layout="constrained", facecolor=BACKGROUND)
+    return figure, [dress(axes) for axes in figure.subplots(rows, count, squeeze=False).flat]
 
 
 def dress(axes: Axes) -> Axes:

@@ -2,7 +2,7 @@
 
 For a weight W that feeds a normalization the gradient is at a right angle to W, so one step of plain SGD lengthens it
 by Pythagoras: ||W||^2 grows by exactly lr^2 ||g||^2. With G = ||W|| ||g||, which does not depend on the length of W,
-that is d||W||^4/dt = 2 lr^2 G^2 up to a term in lr^4. The data enter through G and nothing else.
+that is d||W||^4/dt = 2 lr^2 G^2 up to a term in lr^4. Under plain SGD the data enter through G and nothing else.
 
 Momentum mu turns one gradient into a push of lr/(1 - mu) in all, spread over about 1/(1 - mu) steps. The right angle is
 then only to the weights of the gradient's own step, but it still gives the norm from the buffer b, exactly:
@@ -10,7 +10,8 @@ then only to the weights of the gradient's own step, but it still gives the norm
     ||W_t+1||^2 = ||W_t||^2 - 2 lr c_t + lr^2 ||b_t||^2,    c_t = <W_t, b_t> = mu (c_t-1 - lr_t-1 ||b_t-1||^2).
 
 If gradients of different steps are at right angles to each other ("white"), ||b||^2 is ||g||^2 / (1 - mu^2) and the
-walk is that of plain SGD at lr/(1 - mu). That they are white is the approximation; `whiteness` measures it.
+walk is that of plain SGD at lr/(1 - mu). That they are white is the approximation; `whiteness` measures it. Where they
+are not, the data enter through how far successive gradients agree as well.
 """
 
 from __future__ import annotations

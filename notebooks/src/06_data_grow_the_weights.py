@@ -622,6 +622,14 @@ for label, norm, accuracy in zip(("true labels", "half random"), *found, strict=
     print(f"{label}: accuracy is lowest at {lowest} examples; the norm is smallest at {least}, largest at {most}.")
 
 # %% [markdown]
+# What held on your seeds and networks, in numbers:
+
+# %%
+for verdict in (memorized, small, repeats, shifts, signals, images):
+    print(f"{verdict.id}: {verdict.effect:+.0%}, {verdict.verdict}; control {verdict.control_outcome.effect:+.0%}")
+print(f"the prediction misses by up to {-predicted.effect:.1%}; {predicted.verdict}")
+
+# %% [markdown]
 # ## Your score
 
 # %%
@@ -631,15 +639,9 @@ predictions.score()
 # **In three sentences.** A step of plain SGD makes weights that feed BatchNorm longer by Pythagoras, so their growth is a
 # sum of lr² G² and the data enter through G alone; with momentum they also enter through how far successive gradients agree.
 # Memorizing grows weights, a memorized set no longer does, and noise that cannot be memorized does not: those are the claims
-# and their controls, and the next cell says how far they held on your seeds and networks. How much of it shows in the final
-# norm depends on how long the learning rate stays up: see the table under the map.
-
-# %%
-for verdict in (memorized, small, repeats, shifts, signals, images):
-    print(f"{verdict.id}: {verdict.effect:+.0%}, {verdict.verdict}; control {verdict.control_outcome.effect:+.0%}")
-print(f"the prediction misses by up to {-predicted.effect:.1%}; {predicted.verdict}")
-
-# %% [markdown]
+# and their controls, and the numbers above your score say how far they held. How much of it shows in the final norm depends
+# on how long the learning rate stays up: see the table under the map.
+#
 # **Next:** [07 · Inside Adam](07_inside_adam.ipynb) for the optimizer that divides every gradient by its size. **Back:**
 # [03 · Early weight decay](03_early_weight_decay.ipynb) for what decay does to a norm that grows,
 # [04 · The norm stays small](04_the_norm_stays_small.ipynb) for what a smaller norm does to training, and

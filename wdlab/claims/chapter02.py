@@ -359,7 +359,7 @@ CLAIMS = (
         lambda setting: _twins(setting, matched=True),
         "the same longer weights with the learning rate and lambda left as they were",
         lambda setting: _twins(setting, matched=False),
-        levels(-0.01, ci=3),
+        levels(-0.01, ci=4),
     ),
     Claim(
         "sgd-equilibrium",

@@ -14,12 +14,12 @@ from wdlab.memory import needed
 
 CASES = {
     "mlp": (400, (2, 6, 10)),
-    "signals": (32, (4, 8, 12)),
-    "images": (16, (4, 8, 12)),
+    "signals": (32, (4, 12, 20)),
+    "images": (16, (4, 12, 20)),
     "translation": (64, (2, 4, 6)),
     "cartpole": (256, (8, 24, 40)),
 }
-"""Wide enough that what members take stands out: width, and so many members."""
+"""Wide, and members enough apart, that what they take stands out of a peak's chance: width, and so many members."""
 STEPS = 3
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,8 +77,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_reproduce(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="ID", action="append", help="try this claim alone; may be given again")
+    parser.add_argument("--chapter", metavar="NN", action="append", help="try those of a chapter; may be given again")
     parser.add_argument("--scale", default="demo", help="ci, demo, gpu or paper")
     parser.add_argument("--seed-offset", type=int, default=0, help="the first seed; give your own")
+    parser.add_argument("--record", action="store_true", help="put verdicts on record, for notebooks to show")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the verdicts there")
     parser.add_argument("--device", default="auto")
     parser.set_defaults(act=_reproduce)
@@ -148,11 +151,13 @@ def _timing(text: str) -> Timing:
 
 def _reproduce(options: argparse.Namespace) -> int:
     from wdlab.checks import known
-    from wdlab.claims import CLAIMS, SCALES
+    from wdlab.claims import CLAIMS, SCALES, of_chapter, record
 
     if options.json is not None:
         options.json.write_text("[]\n")  # now, so that a folder that is not there is not found out after minutes
-    chosen = [CLAIMS[known("only", name, CLAIMS)] for name in options.only or CLAIMS]
+    in_chapters = [claim.id for chapter in options.chapter or () for claim in of_chapter(chapter)]
+    named = [*in_chapters, *(options.only or ())]
+    chosen = [CLAIMS[known("only", name, CLAIMS)] for name in named or CLAIMS]
     known("scale", options.scale, SCALES)
     print("  ".join(head.ljust(width) for head, width in COLUMNS))
     verdicts = []
@@ -160,6 +165,8 @@ def _reproduce(options: argparse.Namespace) -> int:
         verdict = claim.check(options.scale, options.seed_offset, options.device)
         verdicts.append(verdict)
         print(_row(verdict), flush=True)
+        if options.record:
+            record.put(verdict, date.today().isoformat())
         if options.json is not None:
             options.json.write_text(json.dumps([done.as_json() for done in verdicts], indent=2) + "\n")
     for verdict in verdicts:

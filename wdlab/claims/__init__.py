@@ -5,6 +5,7 @@ the seeds. The effect is one number a seed; the verdict is read off its 95% inte
 control is the same measurement where the claim must not hold. Each chapter's claims are in a module of its own.
 """
 
+from wdlab.checks import known
 from wdlab.claims import (
     chapter01,
     chapter02,
@@ -29,6 +30,7 @@ from wdlab.claims.chapter02 import (
 )
 from wdlab.claims.chapter03 import linear_accuracy
 from wdlab.claims.claim import SCALES, Claim, Level, Outcome, Setting, Verdict, versions
+from wdlab.claims.record import Record, read
 
 CHAPTERS = (
     chapter01,
@@ -45,6 +47,22 @@ CHAPTERS = (
 CLAIMS: dict[str, Claim] = {claim.id: claim for chapter in CHAPTERS for claim in chapter.CLAIMS}
 """Every claim of the course by its id, in the order of the chapters."""
 
+
+def of_chapter(chapter: str) -> tuple[Claim, ...]:
+    """Return the claims of the chapter with these two digits; raises ValueError for one that makes none."""
+    by_number: dict[str, tuple[Claim, ...]] = {module.__name__[-2:]: module.CLAIMS for module in CHAPTERS}
+    return by_number[known("chapter", chapter, by_number)]
+
+
+def recorded(chapter: str, *ids: str) -> Record:
+    """Return what came out when the claims of a chapter, or those called `ids`, were tried once on unseen seeds.
+
+    Raises ValueError for a chapter without claims and for an id that is none of its.
+    """
+    claims = {claim.id: claim for claim in of_chapter(chapter)}
+    return read([claims[known("ids", name, claims)] for name in ids or claims])
+
+
 __all__ = [
     "ALWAYS",
     "CLAIMS",
@@ -56,6 +74,7 @@ __all__ = [
     "Claim",
     "Level",
     "Outcome",
+    "Record",
     "Setting",
     "Verdict",
     "disagreement",
@@ -64,6 +83,8 @@ __all__ = [
     "linear_accuracy",
     "network",
     "network_equilibrium",
+    "of_chapter",
+    "recorded",
     "signal_resnet",
     "trained_network",
     "turning",

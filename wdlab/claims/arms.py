@@ -78,6 +78,11 @@ def of(base: Callable[[str], Run], a: Timing, b: Timing) -> Measure:
     return lambda setting: gain(base(setting.scale), setting, a, b)
 
 
+def sentence(where: str, said: str) -> str:
+    """Return where a claim is made, if anywhere in particular, and what it says, as one sentence."""
+    return where + said if where else said[0].upper() + said[1:]
+
+
 def levels(smallest: float, ci: int = 6, demo: int = 10, gpu: int = 20, paper: int = 5) -> dict[str, Level]:
     """Return one smallest effect of interest for all scales, with the number of seeds of each."""
     return {scale: Level(seeds, smallest) for scale, seeds in zip(SCALES, (ci, demo, gpu, paper), strict=True)}

@@ -21,6 +21,7 @@ import torch
 import wdlab
 from wdlab.checks import known, whole
 from wdlab.stats import interval, judge
+from wdlab.store import source_digest
 from wdlab.train import pick_device
 
 SCALES = ("ci", "demo", "gpu", "paper")
@@ -177,8 +178,9 @@ class Claim:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions a result depends on."""
+    """Return the versions a result depends on; "numbers" is the source that decides what a run's numbers are."""
     return {
+        "numbers": source_digest(),
         "wdlab": wdlab.__version__,
         "torch": str(torch.__version__),
         "numpy": np.__version__,

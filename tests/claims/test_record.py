@@ -1,0 +1,136 @@
+"""Verdicts on record: what is put there comes back whole, says what has changed since, and could be reached again."""
+
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+
+from wdlab import claims
+from wdlab.claims import CHAPTERS, CLAIMS, Claim, Level, Verdict, of_chapter, record, recorded
+from wdlab.claims.claim import _outcome
+from wdlab.cli import main
+
+ON_RECORD = record.read(list(CLAIMS.values()))
+
+
+def claim(name: str = "good", values: tuple[float, ...] = (0.3, 0.31, 0.32), statement: str = "It is.") -> Claim:
+    levels = {scale: Level(len(values), 0.1) for scale in claims.SCALES}
+    return Claim(name, statement, "ours", "points", lambda s: values, "nothing", lambda s: [0.0, 0.01, -0.01], levels)
+
+
+def test_a_verdict_comes_back_as_it_was_put(tmp_path) -> None:
+    path, verdict = tmp_path / "record.json", claim().check(seed_offset=7)
+    record.put(verdict, "2026-01-02", path)
+    (trial,) = record.read([claim()], path).trials
+    assert trial == record.Trial(verdict, "2026-01-02", "")
+
+
+def test_a_number_that_is_none_comes_back_as_nan(tmp_path) -> None:
+    path, broken = tmp_path / "record.json", claim(values=(0.3, math.nan, 0.32))
+    record.put(broken.check(), "2026-01-02", path)
+    assert "NaN" not in path.read_text()
+    (verdict,) = record.read([broken], path).verdicts
+    assert math.isnan(verdict.values[1]) and math.isnan(verdict.low) and verdict.verdict == "inconclusive"
+
+
+def test_a_later_trial_takes_the_place_of_the_earlier_one(tmp_path) -> None:
+    path, other = tmp_path / "record.json", claim("other")
+    for name, date in ((claim(), "2026-01-01"), (other, "2026-01-02"), (claim(values=(0.0, 0.1, 0.2)), "2026-01-03")):
+        record.put(name.check(), date, path)
+    found = record.read([other, claim(), claim("third")], path)
+    assert [trial.date for trial in found.trials] == ["2026-01-02", "2026-01-03"] and found.missing == ("third",)
+    assert found.verdicts[1].effect == pytest.approx(0.1)
+
+
+def test_it_says_what_has_changed_since(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "record.json"
+    record.put(claim().check(), "2026-01-02", path)
+    one = claim()
+    moved_bar = replace(one, levels={scale: Level(3, 0.2) for scale in claims.SCALES})
+    for changed in (replace(one, statement="It was."), replace(one, control_says="something"), moved_bar):
+        assert record.read([changed], path).trials[0].since == "the claim has changed"
+    monkeypatch.setattr(record, "source_digest", lambda: "other")
+    assert record.read([one], path).trials[0].since == "the code has changed"
+    assert "the code has changed" in record.read([one], path)._repr_html_()
+
+
+def test_it_shows_effect_control_seeds_day_and_what_is_missing(tmp_path) -> None:
+    path = tmp_path / "record.json"
+    record.put(claim(statement="Is 1 < 2?").check(seed_offset=5), "2026-01-02", path)
+    shown = record.read([claim(statement="Is 1 < 2?"), claim("third")], path)
+    html = shown._repr_html_()
+    for told in (
+        "+0.31 (+0.285 to +0.335)",
+        "Is 1 &lt; 2?",
+        "5 to 7",
+        "2026-01-02",
+        "vanishes",
+        "Not on record: third.",
+    ):
+        assert told in html
+    assert repr(shown).splitlines() == [shown.verdicts[0].line, "Not on record: third."]
+    assert len(re.findall("<th ", html)) == len(re.findall("<td ", html)) == len(record.HEADS)
+
+
+@pytest.mark.parametrize("text", ["[", "[1]", '{"good": 3}'])
+def test_a_file_that_is_no_record_is_a_clear_error(tmp_path, text: str) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"record\.json' is no record of verdicts"):
+        record.read([claim()], path)
+
+
+def test_without_a_file_everything_is_missing(tmp_path) -> None:
+    assert record.read([claim()], tmp_path / "none.json") == record.Record((), ("good",))
+
+
+def test_recorded_keeps_the_order_of_a_chapter_and_takes_its_ids_only() -> None:
+    every = [claim.id for chapter in CHAPTERS for claim in of_chapter(chapter.__name__[-2:])]
+    assert every == list(CLAIMS)
+    named = recorded("04", "steps-turn-further", "norm-stays-small-signals")
+    asked = [verdict.id for verdict in named.verdicts] + list(named.missing)
+    assert sorted(asked) == ["norm-stays-small-signals", "steps-turn-further"]
+    with pytest.raises(ValueError, match="chapter='4'"):
+        recorded("4")
+    with pytest.raises(ValueError, match="ids='early-beats-never'"):
+        recorded("04", "early-beats-never")
+
+
+def test_the_command_line_puts_on_record_what_it_tries(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(claims, "CLAIMS", {"good": claim()})
+    monkeypatch.setattr(record, "RECORD", tmp_path / "record.json")
+    assert main(["reproduce", "--seed-offset", "3"]) == 0
+    assert not record.RECORD.exists()
+    assert main(["reproduce", "--seed-offset", "3", "--record"]) == 0
+    (trial,) = record.read([claim()], record.RECORD).trials
+    assert trial.verdict.seeds == (3, 4, 5) and re.fullmatch(r"\d{4}-\d\d-\d\d", trial.date)
+
+
+def test_the_command_line_tries_a_chapter(monkeypatch, capsys) -> None:
+    tried = []
+    monkeypatch.setattr(Claim, "check", lambda self, *_: tried.append(self.id) or claim().check())
+    main(["reproduce", "--chapter", "04", "--only", "angle-knows-the-scale"])
+    assert tried == [*(one.id for one in of_chapter("04")), "angle-knows-the-scale"]
+    assert main(["reproduce", "--chapter", "4"]) == 2 and "chapter='4'" in capsys.readouterr().err
+
+
+# The committed record
+
+
+@pytest.mark.parametrize("verdict", ON_RECORD.verdicts, ids=lambda verdict: verdict.id)
+def test_what_is_on_record_follows_from_its_values_on_seeds_nobody_had_seen(verdict: Verdict) -> None:
+    for found, values in ((verdict, verdict.values), (verdict.control_outcome, verdict.control_outcome.values)):
+        again = _outcome(values, verdict.smallest)
+        assert (found.effect, found.low, found.high) == pytest.approx(
+            (again.effect, again.low, again.high), nan_ok=True
+        )
+        assert found.verdict == again.verdict
+    assert verdict.holds == (verdict.verdict == "supported" and verdict.control_outcome.verdict != "supported")
+    assert verdict.seeds == tuple(range(record.FIRST_SEED, record.FIRST_SEED + len(verdict.values)))
+    assert len(verdict.seeds) == CLAIMS[verdict.id].levels[verdict.scale].seeds
+
+
+def test_the_record_holds_no_claim_that_is_not_there_any_more() -> None:
+    assert set(json.loads(record.RECORD.read_text())) <= set(CLAIMS)

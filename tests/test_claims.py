@@ -158,6 +158,7 @@ def test_every_claim_about_timing_moves_with_it_and_is_nothing_without(quick, mo
         assert max(map(abs, CLAIMS[name].measure(SETTING))) < 0.01
 
 
+BASES = {"": "network", "-signals": "signal_resnet", "-images": "image_resnet"}
 ARMS = [name for name in TIMED if name.startswith(("effective-lr-is", "small-norm-is"))]
 
 
@@ -171,11 +172,9 @@ def test_a_copy_that_copies_nothing_is_never(quick, monkeypatch, tmp_path, name:
     assert lost == pytest.approx([-value / 2 for value in whole]) and copied != lost
 
 
-BASES = {"": "network", "-signals": "signal_resnet", "-images": "image_resnet"}
-
-
-def test_a_small_norm_is_nothing_when_it_is_not_kept(quick, monkeypatch, tmp_path) -> None:
-    alone = CLAIMS["small-norm-alone-gains-little"]
+@pytest.mark.parametrize("where", BASES)
+def test_a_small_norm_is_nothing_when_it_is_not_kept(quick, monkeypatch, tmp_path, where: str) -> None:
+    alone = CLAIMS[f"small-norm-alone-gains-little{where}"]
     assert any(alone.measure(SETTING)) and alone.measure(SETTING) != alone.control(SETTING)
     copy_nothing(monkeypatch, tmp_path)
     assert not any(alone.measure(SETTING)) and not any(alone.control(SETTING))

@@ -80,7 +80,7 @@ def _add_reproduce(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chapter", metavar="NN", action="append", help="try those of a chapter; may be given again")
     parser.add_argument("--scale", default="demo", help="ci, demo, gpu or paper")
     parser.add_argument("--seed-offset", type=int, default=0, help="the first seed; give your own")
-    parser.add_argument("--record", action="store_true", help="put verdicts on record, for notebooks to show")
+    parser.add_argument("--record", action="store_true", help="put verdicts on record; from seed 1000 on")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the verdicts there")
     parser.add_argument("--device", default="auto")
     parser.set_defaults(act=_reproduce)
@@ -150,9 +150,11 @@ def _timing(text: str) -> Timing:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from wdlab.checks import known
+    from wdlab.checks import known, whole
     from wdlab.claims import CLAIMS, SCALES, of_chapter, record
 
+    if options.record:
+        whole("seed_offset", options.seed_offset, record.UNSEEN.start, record.UNSEEN.stop - 1)
     if options.json is not None:
         options.json.write_text("[]\n")  # now, so that a folder that is not there is not found out after minutes
     in_chapters = [claim.id for chapter in options.chapter or () for claim in of_chapter(chapter)]

@@ -103,9 +103,11 @@ def test_the_command_line_puts_on_record_what_it_tries(tmp_path, monkeypatch, ca
     monkeypatch.setattr(record, "RECORD", tmp_path / "record.json")
     assert main(["reproduce", "--seed-offset", "3"]) == 0
     assert not record.RECORD.exists()
-    assert main(["reproduce", "--seed-offset", "3", "--record"]) == 0
+    assert main(["reproduce", "--seed-offset", "3", "--record"]) == 2
+    assert "seed_offset=3" in capsys.readouterr().err and not record.RECORD.exists()
+    assert main(["reproduce", "--seed-offset", "1003", "--record"]) == 0
     (trial,) = record.read([claim()], record.RECORD).trials
-    assert trial.verdict.seeds == (3, 4, 5) and re.fullmatch(r"\d{4}-\d\d-\d\d", trial.date)
+    assert trial.verdict.seeds == (1003, 1004, 1005) and re.fullmatch(r"\d{4}-\d\d-\d\d", trial.date)
 
 
 def test_the_command_line_tries_a_chapter(monkeypatch, capsys) -> None:
@@ -128,7 +130,8 @@ def test_what_is_on_record_follows_from_its_values_on_seeds_nobody_had_seen(verd
         )
         assert found.verdict == again.verdict
     assert verdict.holds == (verdict.verdict == "supported" and verdict.control_outcome.verdict != "supported")
-    assert verdict.seeds == tuple(range(record.FIRST_SEED, record.FIRST_SEED + len(verdict.values)))
+    first, *_, last = verdict.seeds
+    assert verdict.seeds == tuple(range(first, last + 1)) and record.UNSEEN.start <= first < last < record.UNSEEN.stop
     assert len(verdict.seeds) == CLAIMS[verdict.id].levels[verdict.scale].seeds
 
 

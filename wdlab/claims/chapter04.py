@@ -45,29 +45,6 @@ def matched_gain(base: Run, setting: Setting, match: Match) -> tuple[float, ...]
     return paired(trained(runs, setting), "match", match, Match()).values
 
 
-def arms(base: Run) -> dict[str, Run]:
-    """Return `base` without decay, with early decay, and the arms that copy one thing or both from another run."""
-    never = replace(base, decay=replace(base.decay, timing=NEVER))
-    copies = {
-        "copies early's effective lr": copying(base, effective_lr=EARLY),
-        "copies late's effective lr": copying(base, effective_lr=LATE),
-        "copies early's norm": copying(base, norm=EARLY),
-        "copies the norm, at never's effective lr": copying(base, EARLY, NEVER),
-    }
-    early = replace(base, decay=replace(base.decay, timing=EARLY))
-    return {"never": never, "early": early} | {name: replace(never, match=match) for name, match in copies.items()}
-
-
-def arm_gains(base: Run, setting: Setting) -> dict[str, tuple[float, ...]]:
-    """Return the test accuracy of each of `arms` minus never's, seed by seed; those of a seed train side by side."""
-    of_arm = arms(base)
-    found = trained([replace(run, seed=seed) for seed in setting.seeds for run in of_arm.values()], setting)
-    reached = found.table["test_accuracy"].to_numpy().reshape(len(setting.seeds), len(of_arm)).T
-    by_arm = dict(zip(of_arm, reached, strict=True))
-    never = by_arm.pop("never")
-    return {name: tuple((one - never).tolist()) for name, one in by_arm.items()}
-
-
 def _past_half(base: Base, **copied: Timing) -> Measure:
     """Measure the gain of a run that copies minus half the gain of early decay: positive if it recovers over half."""
 

@@ -19,8 +19,8 @@ from wdlab.claims.claim import Claim, Outcome, Verdict
 from wdlab.store import source_digest
 
 RECORD = Path(__file__).with_name("record.json")
-FIRST_SEED = 1000
-"""Claims on record are tried from this seed on: settings were explored from 10,000 on, notebooks start at 0."""
+UNSEEN = range(1000, 10_000)
+"""The seeds of claims on record: settings were explored from 10,000 on, notebooks start at 0."""
 HEADS = ("claim", "effect (95% interval)", "holds above", "control", "seeds", "minutes", "tried", "since then")
 LEFT = "style='text-align:left'"
 

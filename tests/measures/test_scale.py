@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wdlab import Model
-from wdlab.measures.scale import at_scale, hidden_weights, stepped
+from wdlab.measures.scale import at_scale, hidden_weights, last_weights, stepped
 from wdlab.models import MemberModel
 from wdlab.tasks import TASKS, generator
 
@@ -68,6 +68,18 @@ def test_the_same_tensors_are_scaled_with_batchnorm_and_without() -> None:
     assert hidden_weights(network()) == hidden_weights(network(norm=False)) == ("weight_0", "weight_1", "weight_2")
 
 
+@pytest.mark.parametrize(("kind", "last"), [("mlp", "weight_3"), ("resnet", "weight_head")])
+def test_the_last_layer_alone_is_multiplied_when_asked_for(kind: str, last: str) -> None:
+    net = network(kind=kind)
+    inputs, labels = examples(net, kind)
+    assert last_weights(net) == (last,)
+    before, after = (at_scale(net, inputs, labels, factor, part="last") for factor in (1.0, 4.0))
+    torch.testing.assert_close(before.norm, net.get_parameter(last).detach().flatten(1).norm(dim=1))
+    torch.testing.assert_close(after.norm, 4 * before.norm)
+    assert (after.loss / before.loss - 1).abs().min() > 0.01  # no normalization takes it back
+    assert torch.equal(before.loss, at_scale(net, inputs, labels, 1.0).loss)
+
+
 @pytest.mark.parametrize("norm", [True, False])
 def test_the_network_itself_is_left_as_it_was(norm: bool) -> None:
     net = network(norm)
@@ -97,6 +109,11 @@ def test_one_step_is_that_of_torch() -> None:
 
 def test_what_is_not_allowed_is_named() -> None:
     net = network()
-    for arguments, told in (((0.0,), "factor=0.0"), ((1.0, 0.0), "lr=0.0"), ((1.0, 0.1, "sdg"), "did you mean 'sgd'")):
+    for arguments, told in (
+        ((0.0,), "factor=0.0"),
+        ((1.0, 0.0), "lr=0.0"),
+        ((1.0, 0.1, "sdg"), "did you mean 'sgd'"),
+        ((1.0, 0.1, "sgd", "lst"), "did you mean 'last'"),
+    ):
         with pytest.raises(ValueError, match=told):
             at_scale(net, *examples(net), *arguments)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,19 +17,25 @@ from torch import nn
 
 from wdlab import optim
 from wdlab.checks import known, number, whole
-from wdlab.claims.arms import CONSTANT, NEVER, levels
+from wdlab.claims.arms import CONSTANT, NEVER, image_resnet, levels, signal_resnet
 from wdlab.claims.claim import Claim, Measure, Setting
 from wdlab.decay import Decay
 from wdlab.measures import relative_gradient, rotation, weight_norm
+from wdlab.measures.complexity import rescale_
 from wdlab.measures.equilibrium import Equilibrium, Walk, adamw_equilibrium, random_walk, sgd_equilibrium
 from wdlab.measures.scale import Scaled, at_scale
+from wdlab.models import MemberModel, cross_entropy
 from wdlab.run import Model, Optimizer, Run
-from wdlab.tasks import TASKS, Batches
+from wdlab.tasks import TASKS, Batches, generator, of_vision
 from wdlab.train import Training, pick_device, watch
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
+
+Base = Callable[[str], Run]
+Turner = Callable[[str, str], Run]
+"""(scale, optimizer) -> the run whose rotation is watched."""
 
 WEIGHTS = 200
 SETTINGS: dict[tuple[str, str], tuple[tuple[float, float], ...]] = {
@@ -43,6 +50,7 @@ FACTORS = (0.25, 4.0)
 TWIN = 3.0  # by how much the twin's weights are longer; no power of two, which would be exact in any arithmetic
 TWIN_STEPS, TWIN_WIDTH, TWIN_LR, TWIN_DECAY = 100, 32, {"sgd": 0.1, "adam": 0.01}, 0.01
 NO_EPS = 1e-30
+LONG = 1e6  # times as long: beside the variance of what such weights make, BatchNorm's eps is nothing
 POWERS = {"sgd": 2, "adam": 1}
 
 KOSSON = "Kosson et al. 2024 (angle to first order); norm, exact forms, measurement and threshold are ours"
@@ -51,6 +59,8 @@ WEN = (
     "angle); measurement and threshold are ours"
 )
 LAARHOVEN = "after van Laarhoven 2017; the measurement is ours"
+ANGLE = "van Laarhoven 2017; Zhang et al. 2019 for Adam's effective learning rate; the measurement is ours"
+UNMATCHED = "the same longer weights with the learning rate and lambda left as they were"
 
 
 # Walks of pure noise
@@ -119,46 +129,59 @@ def _sgd_walk(setting: Setting, start: int, stop: int | None) -> Sequence[float]
 
 def trained_network(seeds: Sequence[int], norm: bool = True, steps: int = 200) -> Training:
     """Return a small network trained with Adam for `steps` steps, one member a seed, with BatchNorm or without."""
-    base = Run(
-        model=Model(width=48, norm=norm),
-        optimizer=Optimizer("adam", 0.003),
-        schedule=CONSTANT,
-        steps=steps,
-        evaluations=1,
-    )
-    training = Training([replace(base, seed=seed) for seed in seeds], device="cpu", dtype=torch.float64)
+    return _with_adam(Run(model=Model(width=48, norm=norm)), seeds, steps)
+
+
+def _with_adam(run: Run, seeds: Sequence[int], steps: int = 200, dtype: torch.dtype = torch.float64) -> Training:
+    base = replace(run, optimizer=Optimizer("adam", 0.003), schedule=CONSTANT, decay=Decay(), steps=steps)
+    training = Training([replace(base, seed=seed, evaluations=1) for seed in seeds], device="cpu", dtype=dtype)
     training.advance(steps)
     return training
 
 
+def scaled_mlp(setting: Setting, norm: bool = True) -> Training:
+    """Return the trained MLPs whose weights are multiplied, the same at every scale."""
+    return _trained_mlp(setting.seeds, norm)
+
+
 @lru_cache(maxsize=4)
-def _trained(seeds: tuple[int, ...], norm: bool) -> Training:
+def _trained_mlp(seeds: tuple[int, ...], norm: bool) -> Training:
     """Kept, for two claims look at the same networks; nobody trains these on."""
     return trained_network(seeds, norm)
 
 
-def _at(training: Training, factor: float, optimizer: str = "sgd") -> Scaled:
-    test = slice(training.task.test_size)
+def scaled_resnet(base: Base) -> Callable[[Setting], Training]:
+    """Return the maker of the trained ResNets whose weights are multiplied: those that `base` has at a scale."""
+    return lambda setting: _trained_resnet(base(setting.scale), setting.seeds)
+
+
+@lru_cache(maxsize=4)
+def _trained_resnet(run: Run, seeds: tuple[int, ...]) -> Training:
+    """Kept like the MLPs; trained in float32, for convolutions in float64 take three times as long."""
+    return _with_adam(run, seeds, dtype=torch.float32)
+
+
+def _at(training: Training, factor: float, optimizer: str = "sgd", part: str = "hidden") -> Scaled:
+    few = training.task.test_size if training.spec.name == "mlp" else 500  # a gradient of more takes a GB in a ResNet
+    model, inputs = copy.deepcopy(training.model).double(), training.inputs[:few].double()
     lr = 0.1 if optimizer == "sgd" else 0.001
-    return at_scale(training.model, training.inputs[test], training.labels[test], factor, lr, optimizer)
+    return at_scale(model, inputs, training.labels[:few], factor, lr, optimizer, part)
 
 
-def loss_change(seeds: Sequence[int], norm: bool = True) -> Float[Tensor, " seed"]:
-    """Return the largest relative change of the test loss when the hidden weights are multiplied by 1/4 or 4."""
-    training = _trained(tuple(seeds), norm)
+def loss_change(training: Training, part: str = "hidden") -> Float[Tensor, " member"]:
+    """Return the largest relative change of the test loss when a `part` of the weights is multiplied by 1/4 or 4."""
     before = _at(training, 1.0).loss
-    return torch.stack([(_at(training, factor).loss / before - 1).abs() for factor in FACTORS]).amax(0)
+    return torch.stack([(_at(training, factor, part=part).loss / before - 1).abs() for factor in FACTORS]).amax(0)
 
 
-def power_error(seeds: Sequence[int], norm: bool = True) -> Float[Tensor, " seed"]:
+def power_error(training: Training, part: str = "hidden") -> Float[Tensor, " member"]:
     """Return how far the angle of a step is from going with c^-2 (SGD) and c^-1 (Adam) in the scale c of the weights.
 
     The power is log(angle at 4 / angle at 1/4) / log 16; the larger of the two errors counts.
     """
-    training = _trained(tuple(seeds), norm)
     errors = []
     for optimizer, power in POWERS.items():
-        low, high = (_at(training, factor, optimizer).angle for factor in FACTORS)
+        low, high = (_at(training, factor, optimizer, part).angle for factor in FACTORS)
         errors.append((torch.log(high / low) / math.log(FACTORS[1] / FACTORS[0]) + power).abs())
     return torch.stack(errors).amax(0)
 
@@ -185,15 +208,7 @@ def twin(
         for layer in net:
             if isinstance(layer, nn.BatchNorm1d) and layer.running_var is not None:
                 layer.running_var.mul_(factor**2)  # its memory starts at 1, which is a length like any other
-    rate, own = factor**power, {id(weight) for weight in fed}
-    lr = TWIN_LR[known("optimizer", optimizer, TWIN_LR)]
-    rest = [p for p in net.parameters() if id(p) not in own]
-    groups = [{"params": fed, "lr": lr * rate, "weight_decay": TWIN_DECAY / rate}, {"params": rest, "lr": lr}]
-    chosen: torch.optim.Optimizer
-    if optimizer == "sgd":
-        chosen = optim.SGD(groups, lr=lr, momentum=0.9)
-    else:
-        chosen = optim.Adam(groups, lr=lr, coupling="decoupled", eps=NO_EPS)
+    chosen = _optimizer(net, fed, factor**power, optimizer)
     task = TASKS["mnist1d"]
     arrays = task.arrays()
     inputs, batches = arrays.inputs.double(), Batches(task, [seed], len(arrays.labels))
@@ -203,6 +218,16 @@ def twin(
         F.cross_entropy(net(inputs[batch]), arrays.labels[batch]).backward()  # type: ignore[no-untyped-call]
         chosen.step()
     return net.eval()
+
+
+def _optimizer(net: nn.Module, fed: Sequence[Tensor], rate: float, optimizer: str) -> torch.optim.Optimizer:
+    """The optimizer of a net whose weights `fed` learn `rate` times as fast and decay at lambda / `rate`."""
+    lr, own = TWIN_LR[known("optimizer", optimizer, TWIN_LR)], {id(weight) for weight in fed}
+    rest = [p for p in net.parameters() if id(p) not in own]
+    groups = [{"params": fed, "lr": lr * rate, "weight_decay": TWIN_DECAY / rate}, {"params": rest, "lr": lr}]
+    if optimizer == "sgd":
+        return optim.SGD(groups, lr=lr, momentum=0.9)
+    return optim.Adam(groups, lr=lr, coupling="decoupled", eps=NO_EPS)
 
 
 def _network(seed: int, eps: float) -> tuple[nn.Sequential, list[Tensor]]:
@@ -249,6 +274,67 @@ def _twins(setting: Setting, matched: bool) -> Sequence[float]:
         ]
         found.append(-max(_apart(*pair) for pair in pairs))
     return found
+
+
+# Twins among ResNets
+
+
+def twins(
+    run: Run, seeds: Sequence[int], factor: float = 1.0, power: float = 0.0, optimizer: str = "sgd",
+    steps: int = TWIN_STEPS,
+) -> MemberModel:  # fmt: skip
+    """Return what `twin` does for the network of `run`, one member a seed: trained, in float64.
+
+    BatchNorm keeps its eps here, so all weights that feed it are `LONG` times as long as the seed gives, and `factor`
+    times as long as that; beside the variance of what they make, eps is nothing. Their learning rate and lambda are
+    those that belong to length `LONG` (the identity itself), changed by factor^power.
+    """
+    net = run.task.build(run.model, len(seeds))
+    net.initialize([generator(seed, "init") for seed in seeds])
+    net.double()
+    rescale_(net, LONG * number("factor", factor, 0, above=True))
+    fed = [net.get_parameter(name) for name in net.scale_invariant]
+    rate = factor**power * LONG ** POWERS[known("optimizer", optimizer, POWERS)]
+    chosen = _optimizer(net, fed, rate, optimizer)
+    arrays = run.task.arrays()
+    batches = run.task.batches(seeds, len(arrays.labels))
+    inputs, labels = _shaped(run), batches.labels(arrays.labels)
+    for step in range(whole("steps", steps, 1)):
+        examples, answers = batches.take(step, inputs, labels)
+        chosen.zero_grad()
+        cross_entropy(net(examples), answers).sum().backward()  # type: ignore[no-untyped-call]
+        chosen.step()
+    return net
+
+
+def _shaped(run: Run) -> Tensor:
+    return of_vision(run.task).shape_inputs(run.task.arrays().inputs.double(), run.model)
+
+
+@lru_cache(maxsize=16)
+def _answers_of_twins(
+    run: Run, seeds: tuple[int, ...], factor: float, power: float, optimizer: str
+) -> Int[Tensor, "member example"]:
+    """Kept, for the claim and its control compare with the same first twins."""
+    net = twins(run, seeds, factor, power, optimizer).eval()
+    inputs = _shaped(run)[: run.task.test_size]
+    with torch.no_grad():
+        found: Tensor = net(inputs.expand(net.members, *inputs.shape)).argmax(-1)
+    return found
+
+
+def _twin_resnets(base: Base, matched: bool) -> Measure:
+    """Minus the share answered differently, the larger of SGD's and Adam's."""
+
+    def measure(setting: Setting) -> Sequence[float]:
+        run, apart = base("ci"), []  # as small at every scale, like the MLP's twins
+        for name, power in POWERS.items():
+            one = _answers_of_twins(run, setting.seeds, 1.0, 0.0, name)
+            other = _answers_of_twins(run, setting.seeds, TWIN, power if matched else 0.0, name)
+            apart.append((one != other).double().mean(1))
+        return (-torch.stack(apart).amax(0)).tolist()
+
+    return measure
 
 
 # Networks in training
@@ -304,6 +390,22 @@ def turning_network(scale: str, optimizer: str = "sgd") -> Run:
     )
 
 
+def turning_resnet(base: Base) -> Turner:
+    """Return what `turning_network` is for the ResNet of `base`: half the steps at twice the lambda.
+
+    So lr lambda times steps is as it was. It learns from 4,000 examples, as the MLP does: from fewer, all learnt early,
+    gradients would vanish, and with them what weight decay is to be balanced by.
+    """
+
+    def run(scale: str, optimizer: str = "sgd") -> Run:
+        mlp, net = turning_network(scale, optimizer), base(scale)
+        task = replace(of_vision(net.task), train_size=4000)
+        decay = replace(mlp.decay, strength=2 * mlp.decay.strength)
+        return replace(mlp, task=task, model=net.model, decay=decay, steps=mlp.steps // 2)
+
+    return run
+
+
 def network_equilibrium(run: Run, weights: int, relative: float = 1.0) -> Equilibrium:
     """Return the closed form for a layer of `weights` weights of `run`, whose ||w|| ||g|| is `relative`."""
     lr, strength, beta1 = run.optimizer.lr, run.decay.strength, run.optimizer.betas[0]
@@ -312,11 +414,11 @@ def network_equilibrium(run: Run, weights: int, relative: float = 1.0) -> Equili
     return sgd_equilibrium(lr, strength, run.optimizer.momentum, run.decay.coupling, relative)
 
 
-def _network_turns(optimizer: str, decays: bool) -> Measure:
+def _network_turns(network: Turner, optimizer: str, decays: bool) -> Measure:
     """Minus the largest relative error of the predicted angle over layers, mean over the second half of training."""
 
     def measure(setting: Setting) -> Sequence[float]:
-        base = turning_network(setting.scale, optimizer)
+        base = network(setting.scale, optimizer)
         form = network_equilibrium(base, 1).angle
         timing = base.decay.timing if decays else NEVER
         runs = [replace(base, seed=seed, decay=replace(base.decay, timing=timing)) for seed in setting.seeds]
@@ -327,6 +429,93 @@ def _network_turns(optimizer: str, decays: bool) -> Measure:
     return measure
 
 
+# Where, in words, and with how many seeds: 5 are what a few minutes allow to convolutions.
+FEW = {"ci": 4, "demo": 5, "gpu": 10}
+_RESNETS: tuple[tuple[str, str, Base], ...] = (
+    ("-signals", "In a 1-D ResNet on MNIST-1D: ", signal_resnet),
+    ("-images", "In a 2-D ResNet on Fashion-MNIST: ", image_resnet),
+)
+# wdlab's ResNet has no form without BatchNorm. Its last layer has none behind it: those weights multiplied, logits and
+# loss move, and a step of SGD no longer gets shorter as they get longer, which makes its power -1 or so, not -2.
+LAST = "the weights of the last layer multiplied instead, which no normalization follows"
+UNDECAYED = "the same network without decay: its norm keeps growing, and nothing holds the angle"
+
+
+def _blind(where: str, told: str, base: Base) -> Claim:
+    network = scaled_resnet(base)
+    return Claim(
+        f"scale-does-not-matter{where}",
+        f"{told}the test loss stays when the weights that feed BatchNorm are multiplied by 1/4 or 4 (minus the "
+        "relative change is above minus a thousandth, which is left for BatchNorm's eps).",
+        LAARHOVEN,
+        "minus the relative change of the test loss",
+        lambda setting: (-loss_change(network(setting))).tolist(),
+        LAST,
+        lambda setting: (-loss_change(network(setting), "last")).tolist(),
+        levels(-0.001, **FEW),
+    )
+
+
+def _knows(where: str, told: str, base: Base) -> Claim:
+    network = scaled_resnet(base)
+    return Claim(
+        f"angle-knows-the-scale{where}",
+        f"{told}in c times longer weights that feed BatchNorm a step of plain SGD turns them by an angle that goes "
+        "with c^-2, and a step of Adam with c^-1 (minus the error of the power is above minus 0.05).",
+        ANGLE,
+        "minus the error of the power of c",
+        lambda setting: (-power_error(network(setting))).tolist(),
+        LAST,
+        lambda setting: (-power_error(network(setting), "last")).tolist(),
+        levels(-0.05, **FEW),
+    )
+
+
+def _alike(where: str, told: str, base: Base) -> Claim:
+    return Claim(
+        f"matched-lr-same-network{where}",
+        f"{told}with weights 3 times longer and a learning rate 3^2 (SGD) or 3 (Adam) times higher for them, lr lambda "
+        "kept, training ends at the same network (minus the share of test examples answered differently is above minus "
+        "0.01).",
+        "ours, derived; both start a million times as long as drawn, where BatchNorm's eps is nothing",
+        "minus the share of test examples answered differently",
+        _twin_resnets(base, matched=True),
+        UNMATCHED,
+        _twin_resnets(base, matched=False),
+        levels(-0.01, **FEW),
+    )
+
+
+def _sgd_turns(where: str, told: str, base: Base) -> Claim:
+    network = turning_resnet(base)
+    return Claim(
+        f"sgd-network-turns-as-predicted{where}",
+        f"{told}SGD with momentum at a constant learning rate turns every layer that feeds BatchNorm by the angle of "
+        "the closed form (minus the largest relative error over layers, in the second half, is above minus 5%).",
+        KOSSON,
+        "minus the largest relative error of the angle",
+        _network_turns(network, "sgd", decays=True),
+        UNDECAYED,
+        _network_turns(network, "sgd", decays=False),
+        levels(-0.05, **FEW),
+    )
+
+
+def _adamw_turns(where: str, told: str, base: Base) -> Claim:
+    network = turning_resnet(base)
+    return Claim(
+        f"adamw-network-turns-as-predicted{where}",
+        f"{told}AdamW at a constant learning rate turns every layer that feeds BatchNorm by the angle of the closed "
+        "form (minus the largest relative error over layers, in the second half, is above minus 10%).",
+        WEN,
+        "minus the largest relative error of the angle",
+        _network_turns(network, "adam", decays=True),
+        UNDECAYED,
+        _network_turns(network, "adam", decays=False),
+        levels(-0.1, **FEW),
+    )
+
+
 CLAIMS = (
     Claim(
         "scale-does-not-matter",
@@ -334,22 +523,24 @@ CLAIMS = (
         "relative change is above minus a thousandth, which is left for BatchNorm's eps).",
         LAARHOVEN,
         "minus the relative change of the test loss",
-        lambda setting: (-loss_change(setting.seeds)).tolist(),
+        lambda setting: (-loss_change(scaled_mlp(setting))).tolist(),
         "the same network without BatchNorm, trained alike",
-        lambda setting: (-loss_change(setting.seeds, norm=False)).tolist(),
+        lambda setting: (-loss_change(scaled_mlp(setting, norm=False))).tolist(),
         levels(-0.001),
     ),
+    *(_blind(*place) for place in _RESNETS),
     Claim(
         "angle-knows-the-scale",
         "In c times longer weights of a BatchNorm network a step of plain SGD turns them by an angle that goes with "
         "c^-2, and a step of Adam with c^-1 (minus the error of the power is above minus 0.05).",
-        "van Laarhoven 2017; Zhang et al. 2019 for Adam's effective learning rate; the measurement is ours",
+        ANGLE,
         "minus the error of the power of c",
-        lambda setting: (-power_error(setting.seeds)).tolist(),
+        lambda setting: (-power_error(scaled_mlp(setting))).tolist(),
         "the same network without BatchNorm, trained alike",
-        lambda setting: (-power_error(setting.seeds, norm=False)).tolist(),
+        lambda setting: (-power_error(scaled_mlp(setting, norm=False))).tolist(),
         levels(-0.05),
     ),
+    *(_knows(*place) for place in _RESNETS),
     Claim(
         "matched-lr-same-network",
         "With weights 3 times longer and a learning rate 3^2 (SGD) or 3 (Adam) times higher for them, lr lambda kept, "
@@ -357,10 +548,11 @@ CLAIMS = (
         "ours, derived; BatchNorm's eps is set to nothing, for it knows the scale",
         "minus the share of test signals answered differently",
         lambda setting: _twins(setting, matched=True),
-        "the same longer weights with the learning rate and lambda left as they were",
+        UNMATCHED,
         lambda setting: _twins(setting, matched=False),
         levels(-0.01, ci=4),
     ),
+    *(_alike(*place) for place in _RESNETS),
     Claim(
         "sgd-equilibrium",
         "Scale-invariant weights under SGD with momentum and pure noise settle at the norm and the angle a step of the "
@@ -389,20 +581,22 @@ CLAIMS = (
         "of the closed form (minus the largest relative error over layers, in the second half, is above minus 5%).",
         KOSSON,
         "minus the largest relative error of the angle",
-        _network_turns("sgd", decays=True),
-        "the same network without decay: its norm keeps growing, and nothing holds the angle",
-        _network_turns("sgd", decays=False),
+        _network_turns(turning_network, "sgd", decays=True),
+        UNDECAYED,
+        _network_turns(turning_network, "sgd", decays=False),
         levels(-0.05, ci=4, demo=5, gpu=10),
     ),
+    *(_sgd_turns(*place) for place in _RESNETS),
     Claim(
         "adamw-network-turns-as-predicted",
         "The same under AdamW, to within 10%: Adam's division tilts the step, which is no longer at a right angle to "
         "the weights.",
         WEN,
         "minus the largest relative error of the angle",
-        _network_turns("adam", decays=True),
-        "the same network without decay: its norm keeps growing, and nothing holds the angle",
-        _network_turns("adam", decays=False),
+        _network_turns(turning_network, "adam", decays=True),
+        UNDECAYED,
+        _network_turns(turning_network, "adam", decays=False),
         levels(-0.1, ci=4, demo=5, gpu=10),
     ),
+    *(_adamw_turns(*place) for place in _RESNETS),
 )

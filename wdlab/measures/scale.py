@@ -50,6 +50,15 @@ def hidden_weights(model: MemberModel) -> tuple[str, ...]:
     return model.scale_invariant or tuple(name for name, p in model.named_parameters() if p.ndim > 2)[:-1]
 
 
+def last_weights(model: MemberModel) -> tuple[str, ...]:
+    """Return the names of the other matrices and kernels: those of the last layer, which no normalization follows."""
+    hidden = hidden_weights(model)
+    return tuple(name for name, p in model.named_parameters() if p.ndim > 2 and name not in hidden)
+
+
+PARTS = {"hidden": hidden_weights, "last": last_weights}
+
+
 def at_scale(
     model: MemberModel,
     inputs: Float[Tensor, "example ..."],
@@ -57,20 +66,24 @@ def at_scale(
     factor: float,
     lr: float = 0.1,
     optimizer: str = "sgd",
+    part: str = "hidden",
 ) -> Scaled:
-    """Return what `model` is on these examples after its hidden weights are multiplied by `factor` > 0.
+    """Return what `model` is on these examples after a `part` of its weights is multiplied by `factor` > 0.
 
-    With a normalization behind them, as its eps allows: loss, error, ||w|| ||g|| and the gradient's direction stay; the
+    The part is "hidden", see `hidden_weights`, or "last", the last layer's; what is returned is of this part.
+
+    With a normalization behind, as its eps allows: loss, error, ||w|| ||g|| and the gradient's direction stay; the
     norm goes with c and the gradient's with 1/c; the effective learning rate and the angle of a step go with 1/c^2
     under SGD (the tangent of the angle does) and with 1/c under Adam, whose step does not shrink with the gradient.
     (Derived; van Laarhoven 2017 for SGD.) The model itself is left as it is. Raises ValueError for a factor or lr that
-    is not positive and for an unknown optimizer.
+    is not positive and for an unknown optimizer or part.
     """
     known("optimizer", optimizer, ("sgd", "adam"))
     number("lr", lr, 0, above=True)
-    made = _multiplied(model, number("factor", factor, 0, above=True))
+    names = PARTS[known("part", part, PARTS)](model)
+    made = _multiplied(model, names, number("factor", factor, 0, above=True))
     tested = evaluate(made, inputs, labels)
-    weights = [made.get_parameter(name) for name in hidden_weights(model)]
+    weights = [made.get_parameter(name) for name in names]
     answers = labels.expand(made.members, -1)
     loss = cross_entropy(made(inputs.expand(made.members, *inputs.shape)), answers)
     gradients = torch.autograd.grad(loss.sum(), weights)
@@ -101,12 +114,12 @@ def stepped(
     return after
 
 
-def _multiplied(model: MemberModel, factor: float) -> MemberModel:
+def _multiplied(model: MemberModel, names: tuple[str, ...], factor: float) -> MemberModel:
     made = copy.deepcopy(model)
-    if model.scale_invariant:
-        rescale_(made, factor)
+    if names == model.scale_invariant:
+        rescale_(made, factor)  # what BatchNorm remembers goes with them
     else:
         with torch.no_grad():
-            for name in hidden_weights(model):
+            for name in names:
                 made.get_parameter(name).mul_(factor)
     return made

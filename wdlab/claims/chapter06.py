@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wdlab.claims.arms import CONSTANT, NEVER, image_resnet, levels, network, signal_resnet, trained
+from wdlab.claims.arms import CONSTANT, NEVER, image_resnet, levels, network, sentence, signal_resnet, trained
 from wdlab.claims.claim import Claim, Measure, Setting
 from wdlab.decay import Decay
 from wdlab.measures.growth import Growth, record
@@ -209,11 +209,6 @@ _PLACES: tuple[tuple[str, Base, str, dict[str, int]], ...] = (
 IMAGES = "-images"  # there are only so many: none can be made, so what "fresh" is for signals has to be something else
 
 
-def _told(where: str, said: str) -> str:
-    """Return where a claim is made and what it says, as one sentence."""
-    return where + said if where else said[0].upper() + said[1:]
-
-
 def _small(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
     signals = (
         "a quarter of so many examples that they come once, at ci scale seldom: neither set is memorized to the end"
@@ -223,7 +218,7 @@ def _small(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
     )
     return Claim(
         f"small-sets-stop-growing{where}",
-        _told(
+        sentence(
             told,
             "a training set of a quarter the size is memorized sooner, and after as many steps at a constant learning "
             "rate its weight norm is lower, by over 20%.",
@@ -241,7 +236,7 @@ def _repeats(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
     new = "as many images as there are, which come seldom" if where == IMAGES else "examples that are always new"
     return Claim(
         f"repeats-grow-the-norm{where}",
-        _told(
+        sentence(
             told,
             "a set that comes again and again and is memorized late in the run makes weights grow more than "
             f"{new}, in as many steps, by over 5%.",
@@ -267,7 +262,7 @@ def _shifts(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
     what = "images" if where == IMAGES else "signals"
     return Claim(
         f"shifting-slows-growth{where}",
-        _told(told, f"{what} that are shifted at random in every pass make weights grow less, by over 5%."),
+        sentence(told, f"{what} that are shifted at random in every pass make weights grow less, by over 5%."),
         OURS,
         "of the weight norm without augmentation, by which that with shifts is lower",
         _augmented(base, ("shift",)),
@@ -280,7 +275,7 @@ def _shifts(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
 def _predicts(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim:
     return Claim(
         f"gradients-predict-the-norm{where}",
-        _told(
+        sentence(
             told,
             "the first norm, the learning rates and G = ||w|| ||grad|| give the final norm of the scale-invariant "
             "weights to within 10% on each of three data sets.",
@@ -297,7 +292,7 @@ def _predicts(where: str, base: Base, told: str, seeds: dict[str, int]) -> Claim
 def _rate(where: str, base: Base, told: str, _: dict[str, int]) -> Claim:
     return Claim(
         f"noise-needs-the-rate{where}",
-        _told(
+        sentence(
             told,
             "random labels that are memorized late grow the norm more at a constant learning rate than at the falling "
             "one of chapter 03: the shares by which it does differ by over 5 points in a hundred.",

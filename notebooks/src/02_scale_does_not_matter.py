@@ -234,9 +234,10 @@ elsewhere = [check(f"{name}-{net}", **limited) for name in (blind.id, power.id) 
 display(*elsewhere)
 
 # %% [markdown]
-# The smallest effect is the MLP's: a thousandth for eps, and a twentieth for the power. eps is what the rest is due to, where
-# it is larger: a channel that hardly varies, with weights a quarter as long, has a variance that is not large beside 10⁻⁵.
-# (Make all these weights a thousand times as long first, and a quarter of them changes nothing any more.)
+# What counts as no change is the MLP's: a thousandth of the loss, and a twentieth of a power. What change of the loss there
+# is comes from eps: a channel that hardly varies, at weights a quarter as long, has a variance that is not large beside 10⁻⁵.
+# (Make all these weights a thousand times as long first, and a quarter of them is as good as four times them.) So where a
+# verdict about the loss is not *supported*, the interval says how far eps is from nothing in that network.
 
 # %% [markdown]
 # ## What matters is lr/‖w‖²

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -33,6 +34,7 @@ from wdlab.claims.chapter02 import (
     twins,
     walk_error,
 )
+from wdlab.measures.complexity import rescale_
 from wdlab.measures.equilibrium import adamw_equilibrium, sgd_equilibrium
 
 SEEDS = (10_000, 10_001)
@@ -64,6 +66,15 @@ def test_in_a_resnet_the_last_layer_has_a_scale_and_the_others_next_to_none(base
     assert training.model.scale_invariant and "weight_head" not in training.model.scale_invariant
     assert loss_change(training).max() < 0.05 < 0.1 < loss_change(training, "last").min()
     assert power_error(training).max() < 0.2 < 0.4 < power_error(training, "last").min()
+
+
+@RESNETS
+def test_what_a_resnet_notices_of_its_scale_is_eps(base: Callable[[str], Run]) -> None:
+    training = copy.copy(scaled_resnet(base)(SETTING))
+    training.model = copy.deepcopy(training.model).double()
+    noticed = loss_change(training)
+    rescale_(training.model, 1e3)  # beside the variance of what these make, eps is nothing
+    assert (loss_change(training) < 1e-3 * noticed).all()
 
 
 @pytest.mark.parametrize(("optimizer", "power"), [("sgd", 2), ("adam", 1)])

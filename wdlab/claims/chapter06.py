@@ -56,7 +56,8 @@ def growing_images(scale: str) -> Run:
     base = replace(image_resnet(scale), task=TASKS["fashion"], schedule=CONSTANT, decay=Decay(0.01, NEVER))
     if scale == "ci":
         return replace(of(base, train_size=256, batch_size=64, image_size=7), steps=150)
-    return replace(of(base, train_size=1000), steps=210)
+    # 750, for a few more are still being memorized when 210 steps are over (seen on seed 10,000, in the losses alone).
+    return replace(of(base, train_size=750), steps=210)
 
 
 def of(run: Run, **dials: Any) -> Run:

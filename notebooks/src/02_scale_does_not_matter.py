@@ -501,6 +501,11 @@ for verdict in (blind, power, *elsewhere, matched, sgd_settles, adamw_settles, s
 recorded("02")
 
 # %% [markdown]
+# The identities need nothing but a normalization (and an eps that is small beside it). The angle needs a norm that stands
+# still, in every layer: a ResNet has many, some with few weights, and the claim is about the one that misses most. Where a line
+# says *not supported* or *inconclusive*, the interval says by how much.
+
+# %% [markdown]
 # ## Exercises
 #
 # ### 1. Longer weights

@@ -92,7 +92,7 @@ def by_members(settings: list[dict]) -> list[str]:
 
 def costs(setting: dict) -> str:
     ways = ("plain", "vmap", "sweep")
-    return " / ".join(f"{cost(setting, way, 'members'):.2g}" if way in setting["ways"] else "-" for way in ways)
+    return " / ".join(f"{cost(setting, way, 'members'):.3g}" if way in setting["ways"] else "-" for way in ways)
 
 
 def table(settings: list[dict]) -> list[str]:

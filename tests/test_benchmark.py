@@ -74,7 +74,7 @@ def test_the_short_runs_of_all_nets_are_one_table(module) -> None:
     _, _, head, _, *rows = figure.by_members([*growth, *short])
     assert head == "| members | mlp | signals | images | translation | cartpole |"
     assert [row.split(" | ")[0] for row in rows] == [f"| {2**power}" for power in range(8)]
-    assert rows[0].split(" | ")[1:3] == ["32 / 48 / 16", "62 / - / 31"], "1 member took 62 steps, and 32"
+    assert rows[0].split(" | ")[1:3] == ["32.3 / 48.4 / 16.1", "62.5 / - / 31.2"], "1 member took 62 steps, and 32"
     assert figure.by_members(growth) == [] and len(figure.table(short)) == 2, "short runs are in no other table"
 
 

@@ -76,13 +76,32 @@ def in_words(settings: list[dict]) -> str:
     return "Cost of training MLPs " + "; ".join(told) + "."
 
 
+def by_members(settings: list[dict]) -> list[str]:
+    """One line a number of members: what a step of each net costs one of them, in three ways."""
+    short = [s for s in settings if s.get("tested")]
+    if not short:
+        return []
+    series = [*panel(settings, "members"), *short]
+    nets, counts = list(dict.fromkeys(s["net"] for s in series)), sorted({s["members"] for s in short})
+    cells = {(s["net"], s["members"]): costs(s) for s in series}
+    told = "Milliseconds a member and step, plain loop / vmap / wdlab, in short runs (what is done once weighs much):"
+    rows = [told, ""]
+    rows += [f"| members | {' | '.join(nets)} |", "|---" * (1 + len(nets)) + "|"]
+    return rows + [f"| {count} | {' | '.join(cells.get((net, count), '') for net in nets)} |" for count in counts]
+
+
+def costs(setting: dict) -> str:
+    ways = ("plain", "vmap", "sweep")
+    return " / ".join(f"{cost(setting, way, 'members'):.3g}" if way in setting["ways"] else "-" for way in ways)
+
+
 def table(settings: list[dict]) -> list[str]:
     """One line a setting that is no part of the picture: how many times faster wdlab's sweep is."""
     drawn = [s for by, _ in PANELS for s in panel(settings, by)]
     rows = ["| net | width | runs | plain loop / wdlab | vmap / wdlab | plain in processes / wdlab | of sgemm | peak |"]
     rows += ["|---|---|---|---|---|---|---|---|"]
     for s in settings:
-        if s not in drawn and "sweep" in s["ways"]:
+        if s not in drawn and not s.get("tested") and "sweep" in s["ways"]:
             cells = [ratio(s, way) for way in ("plain", "vmap", "processes")]
             own = s["ways"]["sweep"]
             share = f"{own['sgemm_share']:.0%}" if own["sgemm_share"] and s["net"] != "timings" else ""
@@ -125,7 +144,14 @@ def block(told: dict, picture: Path) -> str:
     threads = sorted({s["ways"][way]["threads"] for s in drawn for way in ("plain", "vmap") if way in s["ways"]})
     says += [f"Threads of the plain loop and vmap in the picture: {' or '.join(map(str, threads))}."] if threads else []
     image = [f"![{in_words(settings)}]({picture.as_posix()})"] if any(panel(settings, by) for by, _ in PANELS) else []
-    parts = [says, table(settings), verdicts(told["goals"]), loading(told.get("overheads")), image]
+    parts = [
+        says,
+        table(settings),
+        verdicts(told["goals"]),
+        loading(told.get("overheads")),
+        by_members(settings),
+        image,
+    ]
     return "\n".join([BEGIN, "\n\n".join("\n".join(part) for part in parts if part), END])
 
 

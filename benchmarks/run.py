@@ -23,7 +23,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -63,8 +63,7 @@ def measure(setting: Setting, options: argparse.Namespace) -> dict[str, object]:
     work = NETS[setting.net].operations
     gflop = work(setting.runs()) / 1e9 if work else None
     told = {way: told_of(key, taken[key], outcomes[way], gflop, rate) for way, key in best.items()}
-    kept = {"net": setting.net, "width": setting.width, "members": setting.members, "steps": setting.steps}
-    return {**kept, "repeats": options.repeats, "sgemm_gflops": rate, "ways": told, "ratios": ratios(told)}
+    return {**asdict(setting), "repeats": options.repeats, "sgemm_gflops": rate, "ways": told, "ratios": ratios(told)}
 
 
 def turn(key: Key, setting: Setting, device: torch.device, outcomes: dict[str, list[Outcome]]) -> Spent | None:

@@ -67,6 +67,26 @@ def test_the_picture_holds_every_setting_of_the_growth(module) -> None:
     assert [len(line.get_xdata()) for line in drawn.axes[1].lines] == [5, 5], "plain and wdlab, not the others"
 
 
+def test_the_short_runs_of_all_nets_are_one_table(module) -> None:
+    figure, settings = module("figure"), module("settings")
+    short = [told(setting, 1.0, plain=2.0) for setting in settings.MEMBERS]
+    growth = [told(setting, 1.0, plain=2.0, vmap=3.0) for setting in settings.GROWTH]
+    _, _, head, _, *rows = figure.by_members([*growth, *short])
+    assert head == "| members | mlp | signals | images | translation | cartpole |"
+    assert [row.split(" | ")[0] for row in rows] == [f"| {2**power}" for power in range(8)]
+    assert rows[0].split(" | ")[1:3] == ["32.3 / 48.4 / 16.1", "62.5 / - / 31.2"], "1 member took 62 steps, and 32"
+    assert figure.by_members(growth) == [] and len(figure.table(short)) == 2, "short runs are in no other table"
+
+
+def test_short_runs_are_tested_on_few_examples_and_are_the_same_runs_otherwise(module) -> None:
+    settings = module("settings")
+    for net in settings.SIZES:
+        setting = next(s for s in settings.MEMBERS if s.net == net and s.members == 2)
+        few, usual = setting.runs(), replace(setting, tested=None).runs()
+        assert {run.task.test_size for run in few} == {setting.tested}
+        assert [replace(run, task=usual[0].task) for run in few] == usual
+
+
 def test_lambdas_share_no_past_and_timings_do(module) -> None:
     nets = module("settings").NETS
     assert len(stretches(nets["mlp"].runs(12, 8, 40))) == 1

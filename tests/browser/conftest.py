@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from tests.browser.jupyter import (
     CHROMIUM,
@@ -53,8 +53,13 @@ def browser() -> Iterator[BrowserContext]:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield found.new_context(viewport={"width": WIDTH, "height": HEIGHT})
+        yield window(found)
         found.close()
+
+
+def window(browser: Browser, zoom: float = 1.0) -> BrowserContext:
+    """A window in which a CSS pixel is `zoom` pixels wide."""
+    return browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=zoom)
 
 
 def opened(server: Server, browser: BrowserContext, name: str) -> Notebook:
@@ -81,8 +86,8 @@ def undertaker() -> Iterator[Executor]:
 def open_notebook(server: Server, browser: BrowserContext, undertaker: Executor) -> Iterator[Callable[..., Notebook]]:
     done: dict[str, Notebook] = {}
 
-    def open_notebook(name: str) -> Notebook:
-        done[name] = opened(server, browser, name)
+    def open_notebook(name: str, zoom: float = 1.0) -> Notebook:
+        done[name] = opened(server, browser if zoom == 1 else window(browser.browser, zoom), name)
         return done[name]
 
     yield open_notebook

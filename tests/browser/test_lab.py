@@ -275,7 +275,7 @@ def test_a_link_opens_on_a_projector_every_dial_turns_and_a_reload_keeps_all(
 
 
 def is_readable_on_a_projector(notebook: Notebook) -> None:
-    """A projector has few pixels, so the page is zoomed in: there all fits, and nothing is too small for the last row."""
+    """A projector has few pixels, so the page is zoomed in: there all fits, and nothing is too small for a last row."""
     page = notebook.page
     page.keyboard.press("Control+b")
     notebook.zoom(round(1280 / PROJECTED), round(720 / PROJECTED))

@@ -123,7 +123,7 @@ def test_a_notebook_runs_to_its_end_and_draws_its_widgets(
 
 
 def answered_and_scored(notebook: Notebook, chosen: str) -> None:
-    """The table at the end has what was committed; so has the reveal, beside the truth and the score, if it came to one.
+    """The table at the end has what was committed; so has the reveal, beside the truth and the score, if there is one.
 
     (In notebook 00 it does not where decay hardly helps, as at ci scale.)
     """

@@ -117,10 +117,11 @@ class Notebook:
         self.outputs = f'[data-test="{name}"] {OUTPUT}'
         self.complaints.clear()
 
-    def choose(self, menu: str, item: str) -> None:
-        """Choose an item from a menu."""
+    def choose(self, menu: str, *items: str) -> None:
+        """Choose an item from a menu, or from a menu in it."""
         self.page.click(f'.lm-MenuBar-itemLabel:text-is("{menu}")')
-        self.page.click(f'.lm-Menu-itemLabel:text-is("{item}")')
+        for item in items:
+            self.page.click(f'.lm-Menu-itemLabel:text-is("{item}")')
 
     def run_all(self) -> None:
         """Choose Run All Cells from the menu, as a learner does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -89,11 +89,21 @@ def test_a_learner_runs_turns_a_dial_and_stops(
     assert notebook.complaints == []
 
 
-def test_a_learner_predicts_and_reads_on_a_dark_theme_and_at_200_percent(server: Server, open_notebook: Open) -> None:
-    server.set("themes", theme="JupyterLab Dark")
-    notebook = open_notebook(server.write("dark.ipynb", WARM, LAB.format(SMALL), ASK))
+@pytest.fixture
+def dark(scratchpad: Notebook) -> Iterator[None]:
+    """The scratchpad on JupyterLab's dark theme."""
+    scratchpad.page.bring_to_front()
+    scratchpad.choose("Settings", "Theme", "JupyterLab Dark")
+    yield
+    scratchpad.zoom()
+    scratchpad.choose("Settings", "Theme", "JupyterLab Light")
+
+
+@shares_a_page
+@pytest.mark.usefixtures("dark")
+def test_a_learner_predicts_and_reads_on_a_dark_theme_and_at_200_percent(notebook: Notebook) -> None:
     page = notebook.page
-    notebook.run_all()
+    notebook.write(WARM, LAB.format(SMALL), ASK)
     notebook.see("How sure are you?")
     notebook.press("Commit")
     notebook.see("Choose one of the answers first")
@@ -112,7 +122,6 @@ def test_a_learner_predicts_and_reads_on_a_dark_theme_and_at_200_percent(server:
     notebook.save("6-dark")
     notebook.nothing_is_cut()
 
-    page.keyboard.press("Control+b")  # the file list is closed where there is little room
     notebook.zoom(NARROW, HEIGHT // 2)
     page.locator(f"{notebook.outputs} .widget-toggle-buttons").scroll_into_view_if_needed()
     notebook.save("7-200-percent-dials")
@@ -335,5 +344,5 @@ def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_n
     notebook.see("Running: always")
     notebook.press("Stop")
     notebook.see("Stopped at step", 10)
-    notebook.save("14-restarted")
+    notebook.save("15-restarted")
     assert notebook.complaints == []

@@ -261,13 +261,20 @@ def worth_showing(output: NotebookNode) -> bool:
 
 
 def slimmed(output: NotebookNode) -> NotebookNode:
-    """The output with its picture in 256 colours, which looks the same and takes about half the room."""
-    if picture := output.get("data", {}).get("image/png"):
+    """The output with its picture in 256 colours, which looks the same and takes about half the room, and only once."""
+    if pictured(output):
+        picture = output.data["image/png"]
+        output.data.pop("text/html", None)  # the picture again, with the words for JupyterLab
         small = io.BytesIO()
         image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
         image.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
         output.data["image/png"] = min(base64.b64encode(small.getvalue()).decode(), picture, key=len)
     return output
+
+
+def pictured(output: NotebookNode) -> bool:
+    """Whether an output is a picture."""
+    return "image/png" in output.get("data", {})
 
 
 # --- check --------------------------------------------------------------------------------------------------
@@ -326,8 +333,14 @@ def blemishes(notebook: NotebookNode) -> Iterator[str]:
     for text in texts(notebook):
         for match in itertools.chain(ABSOLUTE_PATH.finditer(text), ADDRESS.finditer(text)):
             yield f"an absolute path or an address in memory: {match[0]}"
-    if not any("image/png" in output.get("data", {}) for _, output in outputs):
+    pictures = {output.data["image/png"]: output.data.get("text/plain") for _, output in outputs if pictured(output)}
+    if not pictures:
         yield "no picture in its outputs"
+    if not all(pictures.values()):
+        yield "a picture without words in its outputs"
+    for words, count in Counter(pictures.values()).items():
+        if count > 1:
+            yield f"{count} different pictures with the same words: {words}"
 
 
 def texts(notebook: NotebookNode) -> Iterator[str]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from tests.browser.jupyter import (
     CHROMIUM,
+    HEIGHT,
     QUIET,
     SCREENSHOTS,
     START,
+    WIDTH,
     Notebook,
     Server,
     command,
@@ -28,7 +32,7 @@ from tests.browser.jupyter import (
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if not Path(CHROMIUM).exists():
-        pytest.skip(f"needs Chromium at {CHROMIUM}")
+        (pytest.fail if "CI" in os.environ else pytest.skip)(f"needs Chromium at {CHROMIUM}")
     folder = tmp_path_factory.mktemp("jupyter")
     made = Server(f"http://127.0.0.1:{free_port()}", secrets.token_hex(16), folder / "notebooks", folder / "settings")
     made.notebooks.mkdir()
@@ -46,30 +50,66 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[BrowserContext]:
     """One window of a small laptop's size for all tests, so that JupyterLab is fetched and compiled once."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield found.new_context(viewport={"width": 1366, "height": 768})
+        yield window(found)
         found.close()
 
 
-@pytest.fixture
-def open_notebook(server: Server, browser: BrowserContext) -> Iterator[Callable[..., Notebook]]:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    opened: list[Notebook] = []
+def window(browser: Browser, zoom: float = 1.0) -> BrowserContext:
+    """A window in which a CSS pixel is `zoom` pixels wide."""
+    return browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=zoom)
 
-    def open_notebook(name: str) -> Notebook:
-        page = browser.new_page()
-        page.set_default_timeout(1000 * START)
-        notebook = Notebook(page)
-        page.on("console", lambda message: complain(notebook, message))
-        page.on("pageerror", lambda error: notebook.complaints.append(str(error)))
-        page.goto(f"{server.address}/lab/tree/{name}?token={server.token}&reset")
-        page.wait_for_selector(".jp-Notebook .jp-Cell")
-        server.wait_for_kernel(name)
-        opened.append(notebook)
-        return notebook
+
+def opened(server: Server, browser: BrowserContext, name: str) -> Notebook:
+    """Open a notebook in a tab of its own and wait for its kernel."""
+    page = browser.new_page()
+    page.set_default_timeout(1000 * START)
+    notebook = Notebook(page)
+    page.on("console", lambda message: complain(notebook, message))
+    page.on("pageerror", lambda error: notebook.complaints.append(str(error)))
+    page.goto(f"{server.address}/lab/tree/{name}?token={server.token}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    server.wait_for_kernel(name)
+    return notebook
+
+
+@pytest.fixture(scope="session")
+def undertaker() -> Iterator[Executor]:
+    """Ends kernels while the next test begins."""
+    with ThreadPoolExecutor(1) as found:
+        yield found
+
+
+@pytest.fixture
+def open_notebook(server: Server, browser: BrowserContext, undertaker: Executor) -> Iterator[Callable[..., Notebook]]:
+    done: dict[str, Notebook] = {}
+
+    def open_notebook(name: str, zoom: float = 1.0) -> Notebook:
+        done[name] = opened(server, browser if zoom == 1 else window(browser.browser, zoom), name)
+        return done[name]
 
     yield open_notebook
-    for notebook in opened:
+    for name, notebook in done.items():
         notebook.page.close()
-    server.end_kernels()
+        undertaker.submit(server.end_kernel, name)
+
+
+@pytest.fixture(scope="session")
+def scratchpad(server: Server, browser: BrowserContext) -> Iterator[Notebook]:
+    """One notebook for all tests that bring cells of their own: a page and a kernel take longer than most of them."""
+    server.set("themes", theme="JupyterLab Light")
+    notebook = opened(server, browser, server.write("scratchpad.ipynb", ""))
+    notebook.page.keyboard.press("Control+b")  # the file list is closed, as where there is little room
+    yield notebook
+    notebook.page.close()
+
+
+@pytest.fixture
+def notebook(scratchpad: Notebook, request: pytest.FixtureRequest) -> Notebook:
+    """The scratchpad, of which a test sees nothing but the cells that it writes."""
+    scratchpad.page.bring_to_front()
+    scratchpad.only(request.node.name)
+    scratchpad.zoom()
+    return scratchpad

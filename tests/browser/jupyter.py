@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import ConsoleMessage, Locator, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
@@ -31,6 +32,13 @@ QUIET = [
 ]
 START = 60.0  # seconds that a server, a page or a kernel may take on a busy machine
 OUTPUT = ".jp-Cell-outputArea"
+WIDTH, HEIGHT = 1366, 768  # the screen of a small laptop
+NARROW = WIDTH // 2  # what zooming in to 200% leaves of it
+SEEN = "([outputs, text]) => [...document.querySelectorAll(outputs)].some(e => e.innerText.includes(text))"
+FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+CUT = """outputs => [...document.querySelectorAll(outputs)].flatMap(output =>
+  [...output.querySelectorAll('button, .widget-html-content, .widget-readout, label')])
+  .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
 PYTHON = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
 
 
@@ -63,10 +71,18 @@ class Server:
             assert time.monotonic() < end, f"the kernel of {name} did not start"
             time.sleep(0.1)
 
-    def end_kernels(self) -> None:
-        """Shut down every kernel."""
+    def processes(self, name: str) -> list[psutil.Process]:
+        """The kernel of notebook `name`, and every process that it has started."""
+        (kernel,) = (session["kernel"]["id"] for session in self.ask("sessions") if session["path"] == name)
+        ours = psutil.Process().children(recursive=True)
+        (found,) = (process for process in ours if kernel in " ".join(process.cmdline()))
+        return [found, *found.children(recursive=True)]
+
+    def end_kernel(self, name: str) -> None:
+        """Shut down the kernel of notebook `name`, which takes seconds in which nothing is done."""
         for session in self.ask("sessions"):
-            self.ask(f"sessions/{session['id']}", "DELETE")
+            if session["path"] == name:
+                self.ask(f"sessions/{session['id']}", "DELETE")
 
     def write(self, name: str, *cells: str) -> str:
         """Write a notebook with these code cells and return its name."""
@@ -77,15 +93,39 @@ class Server:
 
 @dataclass
 class Notebook:
-    """An open notebook; `complaints` are the console's errors and the exceptions nobody caught."""
+    """An open notebook; `complaints` are the console's errors and the exceptions nobody caught.
+
+    `outputs` selects the outputs that a test looks at: those of all cells, or those of the cells it wrote itself.
+    """
 
     page: Page
     complaints: list[str] = field(default_factory=list)
+    outputs: str = OUTPUT
+
+    def write(self, *cells: str) -> None:
+        """Write cells at the notebook's end and run them, as a learner does."""
+        for cell in cells:
+            last = self.page.locator(".jp-Notebook .jp-CodeCell").last  # which is empty
+            last.evaluate("(cell, name) => { cell.dataset.test = name }", self._name)
+            last.locator(".cm-content").click()
+            self.page.keyboard.insert_text(cell)
+            self.page.keyboard.press("Shift+Enter")
+
+    def only(self, name: str) -> None:
+        """Look at nothing but the cells that are written from now on."""
+        self._name = name
+        self.outputs = f'[data-test="{name}"] {OUTPUT}'
+        self.complaints.clear()
+
+    def choose(self, menu: str, *items: str) -> None:
+        """Choose an item from a menu, or from a menu in it."""
+        self.page.click(f'.lm-MenuBar-itemLabel:text-is("{menu}")')
+        for item in items:
+            self.page.click(f'.lm-Menu-itemLabel:text-is("{item}")')
 
     def run_all(self) -> None:
         """Choose Run All Cells from the menu, as a learner does."""
-        self.page.click('.lm-MenuBar-itemLabel:text-is("Run")')
-        self.page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
+        self.choose("Run", "Run All Cells")
 
     def save_notebook(self) -> None:
         """Press Control+S and wait until the file is written."""
@@ -93,24 +133,48 @@ class Notebook:
             self.page.keyboard.press("Escape")
             self.page.keyboard.press("Control+s")
 
+    def wait(self, script: str, *given: object, seconds: float = 30.0) -> None:
+        """Wait until a JavaScript function of `given` is true; asked ten times a second, for drawn frames are dear."""
+        self.page.wait_for_function(script, arg=list(given), timeout=1000 * seconds, polling=100)
+
     def see(self, text: str, seconds: float = 30.0) -> None:
         """Wait until an output holds `text`."""
-        self.page.wait_for_function(
-            "([outputs, text]) => [...document.querySelectorAll(outputs)].some(e => e.innerText.includes(text))",
-            arg=[OUTPUT, text],
-            timeout=1000 * seconds,
-        )
+        self.wait(SEEN, self.outputs, text, seconds=seconds)
+
+    def see_another_picture(self, source: str | None) -> None:
+        """Wait until the first picture is not `source` any more."""
+        self.wait("([outputs, source]) => document.querySelector(`${outputs} img`).src != source", self.outputs, source)
 
     def press(self, name: str) -> None:
         """Press the button called `name` in an output."""
-        self.page.click(f'{OUTPUT} button:text-is("{name}")')
+        self.page.click(f'{self.outputs} button:text-is("{name}")')
 
-    def picture(self) -> Any:
+    def handle(self, slider: int, end: int = 0) -> Locator:
+        """One handle of a slider, counted from 0."""
+        return self.page.locator(f"{self.outputs} .noUi-target").nth(slider).locator(".noUi-handle").nth(end)
+
+    def turn(self, slider: int, steps: int, end: int = 0) -> None:
+        """Move one handle of a slider by keyboard, to the left if `steps` is negative."""
+        self.handle(slider, end).focus()
+        for _ in range(abs(steps)):
+            self.page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+
+    def picture(self) -> Locator:
         """The first picture in an output."""
-        return self.page.locator(f"{OUTPUT} img").first
+        return self.page.locator(f"{self.outputs} img").first
+
+    def zoom(self, width: int = WIDTH, height: int = HEIGHT) -> None:
+        """Give the page so many CSS pixels, and wait until it is laid out."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.evaluate(FRAMES)
+
+    def nothing_is_cut(self) -> None:
+        """Fail if a text in an output does not fit in its place."""
+        assert self.page.evaluate(CUT, self.outputs) == []
 
     def save(self, name: str) -> None:
-        """Save a screenshot, with the top of the first picture in view."""
+        """Save a screenshot, once what was changed is painted."""
+        self.page.evaluate(FRAMES)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 

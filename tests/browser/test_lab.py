@@ -1,17 +1,19 @@
-"""The Lab and the predictions in a real JupyterLab: what a learner sees and touches."""
+"""The Lab and a choice to predict in a real JupyterLab: what a learner sees and touches."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 
-from tests.browser.jupyter import OUTPUT, SCREENSHOTS, Notebook, Server
+from tests.browser.jupyter import HEIGHT, NARROW, SCREENSHOTS, Notebook, Server
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
+shares_a_page = pytest.mark.xdist_group("scratchpad")
 
 WARM = "import wdlab\n_ = wdlab.TASKS['mnist1d'].arrays()"  # as a notebook's set-up cell does
 LAB = "from wdlab.lab import Lab\nlab = Lab({})\nlab"
@@ -21,43 +23,40 @@ predictions = Predictions()
 predictions.ask("early", "Decay in the first quarter only: what will the test error be?",
                 ["as good as with decay always", "as bad as without decay", "half-way between the two"])"""
 # Notes the moment of each picture, and where the button and the picture's box were.
-WATCH = """() => {
-  const image = document.querySelector('.jp-Cell-outputArea img');
+WATCH = """outputs => {
+  const image = document.querySelector(`${outputs} img`);
   const box = () => { const b = image.getBoundingClientRect(); return [b.x, b.y, b.width, b.height].join() };
   window.seen = {times: [], boxes: new Set([box()])};
   new MutationObserver(() => requestAnimationFrame(() => {
     window.seen.times.push(performance.now()); window.seen.boxes.add(box());
   })).observe(image, {attributeFilter: ['src']});
 }"""
-CUT = """output => [...document.querySelectorAll(output + ' :is(button, .widget-html-content, .widget-readout, label)')]
-  .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
-FIRST_RUN = "([output, run]) => document.querySelector(output + ' tbody td')?.innerText == run"
-OTHER = "([output, src]) => document.querySelector(`${output} img`).src != src"
+FIRST_RUN = "([outputs, run]) => document.querySelector(outputs + ' tbody td')?.innerText == run"
+NO_RUN = "([outputs]) => !document.querySelector(outputs + ' tbody td')"
 START = "() => { window.seen.start = performance.now() }"
 SEEN = "() => ({times: window.seen.times.map(t => t - window.seen.start), boxes: [...window.seen.boxes]})"
-
-
-def handle(notebook: Notebook, slider: int, end: int = 0):
-    """One handle of a slider: 0 is the window, 1 lambda, 2 the learning rate."""
-    found = notebook.page.locator(f"{OUTPUT} .noUi-target").nth(slider).locator(".noUi-handle")
-    return found.nth(end)
+PROJECTED = 1.5  # the browser's zoom on a projector of 1280 by 720 pixels
+SIZES = """outputs => [...document.querySelectorAll(outputs)].flatMap(output => [...output.querySelectorAll('*')])
+  .filter(e => [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()) && e.getClientRects().length)
+  .filter(e => getComputedStyle(e).clipPath == 'none')
+  .map(e => [parseFloat(getComputedStyle(e).fontSize), e.innerText.slice(0, 60)])"""
 
 
 def active(notebook: Notebook) -> str:
-    return str(notebook.page.locator(f"{OUTPUT} .widget-toggle-button.mod-active").first.inner_text())
+    return str(notebook.page.locator(f"{notebook.outputs} .widget-toggle-button.mod-active").first.inner_text())
 
 
+@shares_a_page
 def test_a_learner_runs_turns_a_dial_and_stops(
-    server: Server, open_notebook: Open, record_property: Callable[[str, object], None]
+    notebook: Notebook, record_property: Callable[[str, object], None]
 ) -> None:
-    notebook = open_notebook(server.write("live.ipynb", WARM, LAB.format("")))
     page = notebook.page
-    notebook.run_all()
+    notebook.write(WARM, LAB.format(""))
     notebook.picture().wait_for()
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("1-before")
 
-    page.evaluate(WATCH)
+    page.evaluate(WATCH, notebook.outputs)
     page.evaluate(START)
     notebook.press("Run")
     notebook.see("Running: ")
@@ -74,13 +73,10 @@ def test_a_learner_runs_turns_a_dial_and_stops(
     assert len(seen["boxes"]) == 1, "the picture jumps"
     notebook.save("3-done")
 
-    handle(notebook, 0, end=1).focus()
-    for _ in range(15):
-        page.keyboard.press("ArrowLeft")
+    notebook.turn(0, -15, end=1)
     notebook.see("Next run: 0–25%")
     assert active(notebook) == "own window"
-    handle(notebook, 1).focus()
-    page.keyboard.press("ArrowRight")
+    notebook.turn(1, 1)
     notebook.see("λ 0.018")
     notebook.press("Run")
     notebook.see("Running: 0–25%, λ 0.018")
@@ -88,25 +84,34 @@ def test_a_learner_runs_turns_a_dial_and_stops(
     notebook.see("Stopped at step", 10)
     source = notebook.picture().get_attribute("src")
     notebook.save("4-stopped")
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(1000)  # the one wait by the clock, for nothing is to happen
     assert notebook.picture().get_attribute("src") == source, "it goes on after Stop"
     assert notebook.complaints == []
 
 
-def test_a_learner_predicts_and_reads_on_a_dark_theme_and_at_200_percent(server: Server, open_notebook: Open) -> None:
-    server.set("themes", theme="JupyterLab Dark")
-    notebook = open_notebook(server.write("dark.ipynb", WARM, LAB.format(SMALL), ASK))
+@pytest.fixture
+def dark(scratchpad: Notebook) -> Iterator[None]:
+    """The scratchpad on JupyterLab's dark theme."""
+    scratchpad.page.bring_to_front()
+    scratchpad.choose("Settings", "Theme", "JupyterLab Dark")
+    yield
+    scratchpad.zoom()
+    scratchpad.choose("Settings", "Theme", "JupyterLab Light")
+
+
+@shares_a_page
+@pytest.mark.usefixtures("dark")
+def test_a_learner_predicts_and_reads_on_a_dark_theme_and_at_200_percent(notebook: Notebook) -> None:
     page = notebook.page
-    notebook.run_all()
+    notebook.write(WARM, LAB.format(SMALL), ASK)
     notebook.see("How sure are you?")
     notebook.press("Commit")
     notebook.see("Choose one of the answers first")
-    page.locator(f"{OUTPUT} input[type=radio]").nth(1).check()
-    handle(notebook, 3).focus()
-    page.keyboard.press("ArrowRight")
+    page.locator(f"{notebook.outputs} input[type=radio]").nth(1).check()
+    notebook.turn(3, 1)
     notebook.press("Commit")
     notebook.see("Committed: as bad as without decay (73% sure)")
-    assert page.locator(f"{OUTPUT} input[type=radio]:enabled").count() == 0
+    assert page.locator(f"{notebook.outputs} input[type=radio]:enabled").count() == 0
     notebook.save("5-predicted")
 
     for timing in ("never", "early: first 25%"):
@@ -115,50 +120,48 @@ def test_a_learner_predicts_and_reads_on_a_dark_theme_and_at_200_percent(server:
         notebook.see(f"Done: {timing.split(':')[0]}", 60)
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("6-dark")
-    assert page.evaluate(CUT, OUTPUT) == []
+    notebook.nothing_is_cut()
 
-    page.keyboard.press("Control+b")  # the file list is closed where there is little room
-    page.set_viewport_size({"width": 683, "height": 384})  # what zooming in to 200% leaves of a small laptop's screen
-    page.locator(f"{OUTPUT} .widget-toggle-buttons").scroll_into_view_if_needed()
+    notebook.zoom(NARROW, HEIGHT // 2)
+    page.locator(f"{notebook.outputs} .widget-toggle-buttons").scroll_into_view_if_needed()
     notebook.save("7-200-percent-dials")
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("7-200-percent-picture")
-    assert page.evaluate(CUT, OUTPUT) == []
+    notebook.nothing_is_cut()
     assert notebook.picture().bounding_box()["width"] >= 480
     assert notebook.complaints == []
 
 
-def test_a_learner_turns_the_data(server: Server, open_notebook: Open) -> None:
-    server.set("themes", theme="JupyterLab Light")
+@shares_a_page
+def test_a_learner_turns_the_data(notebook: Notebook) -> None:
     shown = (
         'show=("schedule", "label_noise", "train_size", "augment"), curves=("weight_norm", "train_loss", "test_error")'
     )
-    notebook = open_notebook(server.write("data.ipynb", WARM, LAB.format(f"{SMALL}, {shown}")))
-    page = notebook.page
-    notebook.run_all()
+    notebook.write(WARM, LAB.format(f"{SMALL}, {shown}"))
     notebook.picture().wait_for()
     for label in ("Label noise", "Training examples", "The learning rate", "changed at random"):
         notebook.see(label)
     notebook.press("constant")
-    handle(notebook, 0).focus()
-    for _ in range(10):
-        page.keyboard.press("ArrowRight")
+    notebook.turn(0, 10)
     notebook.see("noise 0.5")
-    handle(notebook, 1).focus()
-    page.keyboard.press("ArrowLeft")
+    notebook.turn(1, -1)
     notebook.see("constant, noise 0.5, 2,000 examples")
     notebook.press("Run")
     notebook.see("Done: always, λ 0.01, lr 0.1, constant, noise 0.5, 2,000 examples", 60)
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("9-data")
-    assert page.evaluate(CUT, OUTPUT) == []
+    notebook.nothing_is_cut()
     assert notebook.complaints == []
+
+
+def told(notebook: Notebook) -> str:
+    """All that a screen reader finds beside the controls."""
+    return "".join(notebook.page.locator(f"{notebook.outputs} .widget-html").all_inner_texts())
 
 
 def norm(notebook: Notebook) -> float:
     """The weight norm of the run in progress, from the text beside the picture."""
-    said = "".join(notebook.page.locator(f"{OUTPUT} .widget-html").all_inner_texts())
-    return float(re.findall(r"Current run.*?weight norm ([\d.]+)", said)[-1])
+    return float(re.findall(r"Current run.*?weight norm ([\d.]+)", told(notebook))[-1])
 
 
 def wait_for_norm(notebook: Notebook, moved: Callable[[float, float], bool]) -> None:
@@ -173,13 +176,12 @@ def wait_for_norm(notebook: Notebook, moved: Callable[[float, float], bool]) -> 
     pytest.fail(f"the norm does not move so; it is {before}")
 
 
-def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(server: Server, open_notebook: Open) -> None:
-    server.set("themes", theme="JupyterLab Light")
-    notebook = open_notebook(server.write("switch.ipynb", WARM, LAB.format("steps=6000")))
-    page = notebook.page
-    notebook.run_all()
+@shares_a_page
+def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(server: Server, notebook: Notebook) -> None:
+    page, outputs = notebook.page, notebook.outputs
+    notebook.write(WARM, LAB.format("steps=6000"))
     notebook.picture().wait_for()
-    page.locator(f"{OUTPUT} .widget-toggle-buttons").first.scroll_into_view_if_needed()
+    page.locator(f"{outputs} .widget-toggle-buttons").first.scroll_into_view_if_needed()
     notebook.press("Step")
     notebook.see("Paused at step 1 of 6000")
     notebook.press("Step")
@@ -192,43 +194,44 @@ def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(server: Server,
     wait_for_norm(notebook, lambda before, now: now > 1.02 * before)  # without, it grows: the curve has bent
     notebook.press("Pause")
     notebook.see("Paused at step")
+    notebook.picture().scroll_into_view_if_needed()
     notebook.save("10-switched")
 
     notebook.press("Fork")
     notebook.see("forked, decay on")
     notebook.press("Go on")
-    page.wait_for_timeout(2000)
+    (off,) = re.findall(r"Earlier run [^:]*: test error [^,]*, weight norm ([\d.]+)", told(notebook))
+    wait_for_norm(notebook, lambda _, now: now < float(off))  # the branch with decay comes to have the smaller norm
     notebook.save("11-forked")
     notebook.press("Stop")
     notebook.see("Stopped at step", 10)
-    said = page.locator(f"{OUTPUT} .widget-html").all_inner_texts()
-    (off,) = re.findall(r"Earlier run [^:]*: test error [^,]*, weight norm ([\d.]+)", "".join(said))
-    assert norm(notebook) < float(off), "the branch with decay has the smaller norm"
 
     notebook.press("Table of runs")
-    page.select_option(f"{OUTPUT} select", "weight norm")
-    page.wait_for_function(FIRST_RUN, arg=[OUTPUT, "2"])
-    page.check(f"{OUTPUT} input[type=checkbox]")
-    page.wait_for_function(FIRST_RUN, arg=[OUTPUT, "1"])
+    page.select_option(f"{outputs} select", "weight norm")
+    notebook.wait(FIRST_RUN, outputs, "2")
+    page.check(f"{outputs} input[type=checkbox]")
+    notebook.wait(FIRST_RUN, outputs, "1")
     with page.expect_download() as download:
-        page.click(f"{OUTPUT} a[download]")
+        page.click(f"{outputs} a[download]")
     assert download.value.path().read_text().startswith("run,task,optimizer")
     notebook.press("Save CSV")
     notebook.see("Written: wdlab-runs.csv")
     assert (server.notebooks / "wdlab-runs.csv").exists()
-    page.locator(f"{OUTPUT} tbody").scroll_into_view_if_needed()
+    page.locator(f"{outputs} tbody").scroll_into_view_if_needed()
     notebook.save("12-table")
     notebook.press("Reset")
     notebook.see("Choose when weight decay acts")
-    page.wait_for_function("output => !document.querySelector(output + ' tbody td')", arg=OUTPUT)
-    assert page.evaluate(CUT, OUTPUT) == []
+    notebook.wait(NO_RUN, outputs)
+    notebook.nothing_is_cut()
     assert notebook.complaints == []
 
 
 FOCUSED = "() => document.activeElement.innerText || document.activeElement.className"
 
 
-def test_a_learner_opens_a_link_turns_every_dial_and_comes_back(server: Server, open_notebook: Open) -> None:
+def test_a_link_opens_on_a_projector_every_dial_turns_and_a_reload_keeps_all(
+    server: Server, open_notebook: Open
+) -> None:
     server.set("themes", theme="JupyterLab Light")
     make = (
         f"made = Lab({SMALL}, show='all', curves=['weight_norm', 'step_parts'])\n"
@@ -236,16 +239,17 @@ def test_a_learner_opens_a_link_turns_every_dial_and_comes_back(server: Server, 
         "link = made.link()\nmade.close()"
     )
     opened = "lab = Lab.from_link(link)\nlab"
-    notebook = open_notebook(server.write("link.ipynb", WARM, f"from wdlab.lab import Lab\n{make}", opened))
-    page = notebook.page
+    name = server.write("link.ipynb", WARM, f"from wdlab.lab import Lab\n{make}", opened)
+    notebook = open_notebook(name, zoom=PROJECTED)
+    page, outputs = notebook.page, notebook.outputs
     notebook.run_all()
     notebook.picture().wait_for()
-    pressed = f"{OUTPUT} .widget-toggle-button.mod-active"
+    pressed = f"{outputs} .widget-toggle-button.mod-active"
     assert page.locator(pressed).all_inner_texts()[1:4] == ["Adam", "early: first 25%", "adaptive"]
     notebook.see("Kept out of the buffers, yet divided by sqrt(v)")
-    assert page.locator(f"{OUTPUT} strong").all_inner_texts() == ["+ d/(√v̂+ε)"]
+    assert page.locator(f"{outputs} strong").all_inner_texts() == ["+ d/(√v̂+ε)"]
 
-    page.locator(f'{OUTPUT} button:text-is("mnist1d")').focus()
+    page.locator(f'{outputs} button:text-is("mnist1d")').focus()
     reached = []
     while (found := page.evaluate(FOCUSED)) != "Table of runs" and len(reached) < 80:
         reached.append(found)
@@ -256,9 +260,9 @@ def test_a_learner_opens_a_link_turns_every_dial_and_comes_back(server: Server, 
     page.keyboard.press("Tab")
     assert page.evaluate(FOCUSED).strip() == "This setting as text"
     page.keyboard.press("Space")
-    assert '"coupling":"adaptive"' in page.locator(f"{OUTPUT} input[type=text]").input_value()
+    assert '"coupling":"adaptive"' in page.locator(f"{outputs} input[type=text]").input_value()
 
-    page.locator(f'{OUTPUT} button:text-is("Run")').focus()
+    page.locator(f'{outputs} button:text-is("Run")').focus()
     page.keyboard.press("Enter")
     notebook.see("Done: Adam, early, adaptive, λ 0.01, lr 0.001", 60)
     notebook.see("means and ranges of 2 seeds")
@@ -266,7 +270,8 @@ def test_a_learner_opens_a_link_turns_every_dial_and_comes_back(server: Server, 
     notebook.see("second_moment needs Adam")
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("13-adam")
-    assert page.evaluate(CUT, OUTPUT) == []
+    notebook.nothing_is_cut()
+    is_readable_on_a_projector(notebook)
 
     notebook.save_notebook()
     page.reload()
@@ -274,15 +279,33 @@ def test_a_learner_opens_a_link_turns_every_dial_and_comes_back(server: Server, 
     assert page.locator(pressed).all_inner_texts()[1:4] == ["SGD", "early: first 25%", "adaptive"]
     notebook.press("Run")
     notebook.see("Done: early, adaptive, λ 0.01, lr 0.1", 60)
-    assert page.evaluate(CUT, OUTPUT) == []
+    notebook.nothing_is_cut()
     assert notebook.complaints == []
 
 
-def test_a_page_that_is_reloaded_finds_the_run_going_on(server: Server, open_notebook: Open) -> None:
+def is_readable_on_a_projector(notebook: Notebook) -> None:
+    """A projector has few pixels, so the page is zoomed in: there all fits, and nothing is too small for a last row."""
+    page = notebook.page
+    page.keyboard.press("Control+b")
+    notebook.zoom(round(1280 / PROJECTED), round(720 / PROJECTED))
+    sizes = page.evaluate(SIZES, notebook.outputs)
+    assert len(sizes) > 40
+    assert [text for size, text in sizes if size < 12] == []
+    notebook.nothing_is_cut()
+    assert notebook.picture().bounding_box()["width"] > 1280 / PROJECTED / 2, "the picture has most of the page"
+    page.locator(f"{notebook.outputs} .widget-toggle-buttons").first.scroll_into_view_if_needed()
+    notebook.save("16-projector-dials")
+    notebook.picture().scroll_into_view_if_needed()
+    notebook.save("16-projector-picture")
+    page.keyboard.press("Control+b")
+    notebook.zoom()
+
+
+def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_notebook: Open) -> None:
+    """Reloaded, the page finds the run going on; after a restart nothing is left of it, and all can be run again."""
     server.set("themes", theme="JupyterLab Light")
-    notebook = open_notebook(
-        server.write("reload.ipynb", WARM, LAB.format("model=wdlab.Model(width=24), steps=100_000"))
-    )
+    lab = LAB.format("model=wdlab.Model(width=24), steps=100_000")
+    notebook = open_notebook(server.write("reload.ipynb", WARM, lab))
     page = notebook.page
     notebook.run_all()
     notebook.picture().wait_for()
@@ -293,10 +316,7 @@ def test_a_page_that_is_reloaded_finds_the_run_going_on(server: Server, open_not
     page.reload()
     notebook.see("Running: never", 60)
     assert active(notebook) == "never"
-    before = notebook.picture().get_attribute("src")
-    page.wait_for_function(
-        "([output, src]) => document.querySelector(`${output} img`).src != src", arg=[OUTPUT, before]
-    )
+    notebook.see_another_picture(notebook.picture().get_attribute("src"))
     notebook.press("Decay now: off")
     notebook.see("decay on")
     notebook.press("Stop")
@@ -308,4 +328,21 @@ def test_a_page_that_is_reloaded_finds_the_run_going_on(server: Server, open_not
     page.keyboard.type("# ")  # not saved
     page.reload()  # as the file was when the run went on; the kernel knows better
     notebook.see("Stopped at step", 60)
+
+    notebook.press("Run")
+    notebook.see("Running: never")
+    before = server.processes("reload.ipynb")
+    notebook.choose("Kernel", "Restart Kernel…")
+    page.click('.jp-Dialog button:has-text("Restart")')
+    assert psutil.wait_procs(before, timeout=30)[1] == [], "a process outlives the restart"
+    server.wait_for_kernel("reload.ipynb")
+    notebook.run_all()
+    notebook.see("Choose when weight decay acts", 60)
+    after = server.processes("reload.ipynb")
+    assert len(after) == len(before) and not set(after) & set(before)
+    notebook.press("Run")
+    notebook.see("Running: always")
+    notebook.press("Stop")
+    notebook.see("Stopped at step", 10)
+    notebook.save("15-restarted")
     assert notebook.complaints == []

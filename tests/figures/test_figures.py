@@ -1,7 +1,12 @@
 """Figures: what they return is what they draw, and the words hold the numbers."""
 
+from base64 import b64decode
+from html.parser import HTMLParser
+
 import numpy as np
 import pytest
+from nbconvert import HTMLExporter
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from wdlab import Decay, Model, Run, Timing, figures, sweep
 from wdlab.claims import SCALES, Claim, Level
@@ -73,13 +78,45 @@ def test_lines_are_their_data() -> None:
     assert_png(drawn)
 
 
+class Images(HTMLParser):
+    """The attributes of every image in a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[dict[str, str | None]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "img":
+            self.found.append(dict(attrs))
+
+
 def test_a_figure_shows_itself_with_its_words(results, monkeypatch) -> None:
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda thing, raw=False: shown.append(thing))
     drawn = figures.ends(results)
     drawn._ipython_display_()
     picture, words = shown
-    assert picture["text/plain"] == drawn.alt and picture["image/png"] and drawn.alt[:20] in words.data
+    assert picture["text/plain"] == drawn.alt and drawn.alt[:20] in words.data
+    (image,) = Images(picture["text/html"]).found
+    assert image["alt"] == drawn.alt and image["src"] == f"data:image/png;base64,{picture['image/png']}"
+    assert b64decode(picture["image/png"]).startswith(b"\x89PNG")
+
+
+def test_nbconvert_gives_the_picture_its_words(results, monkeypatch) -> None:
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda thing, raw=False: shown.append(thing))
+    drawn = figures.ends(results)
+    drawn._ipython_display_()
+    cell = new_code_cell(outputs=[new_output("display_data", shown[0])])
+    page, _ = HTMLExporter().from_notebook_node(new_notebook(cells=[cell]))
+    assert [image["alt"] for image in Images(page).found] == [drawn.alt]
+
+
+def test_alt_text_stays_text() -> None:
+    drawn = figures.lines({"one": [1.0, 2.0]}, '"><script>x</script>', "x", "y")
+    (image,) = Images(drawn.html()).found
+    assert image["alt"] == drawn.alt and "<script>" in drawn.alt and "<script>" not in drawn.html()
 
 
 def luminance(colour: str) -> float:

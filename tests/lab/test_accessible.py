@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ import ipywidgets as widgets
 import pytest
 
 from tests.test_tuning import two_seeds
-from wdlab import Decay, Model, Optimizer, Results, Run, Timing, sweep
+from wdlab import Decay, Model, Optimizer, Results, Run, Timing, lab, sweep
 from wdlab.lab import (
     BlindTuning,
     Budget,
@@ -24,6 +25,7 @@ from wdlab.lab import (
     Player,
     Predictions,
     Rescale,
+    SplitStep,
     Trajectory,
     Translator,
 )
@@ -87,6 +89,7 @@ WIDGETS: dict[str, Callable[[], Any]] = {
     "Lab of a game": lambda: Lab("cartpole", show="all", curves=tuple(QUANTITIES), block=True),
     "Trajectory": Trajectory,
     "Rescale": Rescale,
+    "SplitStep": SplitStep,
     "Perturb": perturb,
     "Explorer of a critical period": period,
     "Explorer of a grid": grid,
@@ -102,12 +105,28 @@ every_widget = pytest.mark.parametrize("name", WIDGETS)
 ROOTS: dict[str, Any] = {}
 
 
-@pytest.fixture
-def root(name: str) -> Any:
-    """The topmost box of a widget, which a cell shows; made once."""
+def made(name: str) -> Any:
+    """One of the widgets, made once."""
     if name not in ROOTS:
         ROOTS[name] = WIDGETS[name]()
-    shown = ROOTS[name]._repr_mimebundle_()[VIEW]["model_id"]
+    return ROOTS[name]
+
+
+def test_no_widget_is_missing_here() -> None:
+    """All that wdlab.lab exports and a cell can show is above, and every view that an Explorer can have."""
+    exported = {one for name in lab.__all__ if inspect.isclass(one := getattr(lab, name))}
+    shown = {one for one in exported if hasattr(one, "_repr_mimebundle_")}
+    views = {one for one in exported if hasattr(one, "dials") and hasattr(one, "see")}
+    found = [made(name) for name in WIDGETS]
+    assert shown - {type(one) for one in found} == set()
+    assert views - {type(one.view) for one in found if isinstance(one, Explorer)} == set()
+    assert Lab in shown and Grid in views
+
+
+@pytest.fixture
+def root(name: str) -> Any:
+    """The topmost box of a widget, which a cell shows."""
+    shown = made(name)._repr_mimebundle_()[VIEW]["model_id"]
     alive = widgets.widget._instances if hasattr(widgets.widget, "_instances") else widgets.Widget.widgets  # 8, and 7
     return alive[shown]
 

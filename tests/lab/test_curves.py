@@ -50,6 +50,28 @@ def test_labels_never_overlap_and_keep_their_order(wanted: list[float], gap: flo
     assert all(placed[i] < placed[j] for i in range(len(wanted)) for j in range(len(wanted)) if wanted[i] < wanted[j])
 
 
+@pytest.mark.parametrize("current", [0, 1])
+@pytest.mark.parametrize(
+    "turned",
+    [
+        {"label_noise": 0.5, "train_size": 2000},
+        {"optimizer": "adam", "coupling": "second_moment", "timing": "late"},
+        {"schedule": "constant", "weight_decay": 1e-4},
+        {"window": (0.31, 0.68), "lr": 0.003},
+    ],
+    ids=str,
+)
+def test_labels_end_inside_the_picture(turned: dict, current: int) -> None:
+    curves = Curves()
+    both = [trial(Dials("never"), 0), trial(Dials("never").turned(**turned), 1)]
+    curves.show(both, both[current])
+    curves.png()
+    labels = [text for axes in curves.figure.axes for text in axes.texts if text.get_visible() and text.get_text()]
+    assert len(labels) >= 6
+    for text in labels:
+        assert text.get_window_extent().x1 <= curves.figure.bbox.x1, text.get_text()
+
+
 def test_labels_with_room_stay_where_they_belong() -> None:
     assert spread([0.9, 0.1, 0.5], gap=0.2) == pytest.approx([0.9, 0.1, 0.5])
 

@@ -224,10 +224,12 @@ def test_a_picture_takes_less_room_and_looks_the_same() -> None:
     picture = np.stack([255 * rising, 255 * (1 - rising), 128 * np.ones_like(rising)], -1).astype(np.uint8)
     whole = io.BytesIO()
     Image.fromarray(picture).save(whole, format="png")
-    data = {"image/png": base64.b64encode(whole.getvalue()).decode(), "text/plain": "a picture"}
+    png = base64.b64encode(whole.getvalue()).decode()
+    data = {"image/png": png, "text/html": f"<img src='data:image/png;base64,{png}'>", "text/plain": "a picture"}
     output = build.slimmed(nbformat.from_dict({"output_type": "display_data", "data": data, "metadata": {}}))
     small = base64.b64decode(output.data["image/png"])
     assert len(small) < len(whole.getvalue()) and output.data["text/plain"] == "a picture"
+    assert "text/html" not in output.data, "the picture is stored once"
     seen = np.asarray(Image.open(io.BytesIO(small)).convert("RGB"), dtype=int)
     assert np.abs(seen - picture).max() < 16
 
@@ -262,8 +264,13 @@ def print_in(text: str) -> Callable[[NotebookNode], None]:
     return lambda nb: add_output(nb, output_type="stream", name="stdout", text=text)
 
 
-def picture(notebook: NotebookNode, size: int) -> None:
-    add_output(notebook, output_type="display_data", data={"image/png": "A" * size}, metadata={})
+def picture(notebook: NotebookNode, size: int, **words: str) -> None:
+    add_output(notebook, output_type="display_data", data={"image/png": "A" * size} | words, metadata={})
+
+
+def two_pictures(notebook: NotebookNode) -> None:
+    for size in (4, 8):
+        picture(notebook, size, **{"text/plain": "A figure."})
 
 
 DAMAGE: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
@@ -288,6 +295,9 @@ DAMAGE: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "windows": ("absolute path or an address", print_in(r"see C:\Users\me")),
     "address": ("in memory: at 0x7f0011223344", print_in("<object at 0x7f0011223344>")),
     "no picture": ("no picture", lambda nb: nb.cells[-1].update(outputs=[])),
+    "no words": ("a picture without words", lambda nb: picture(nb, 4)),
+    "empty words": ("a picture without words", lambda nb: picture(nb, 4, **{"text/plain": ""})),
+    "constant words": ("2 different pictures with the same words: A figure.", two_pictures),
     "too big": ("1.1 MB, at most 1 MB", lambda nb: picture(nb, 1_100_000)),
 }
 

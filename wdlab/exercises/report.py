@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from html import escape
 
@@ -36,11 +35,6 @@ class Report:
     def _repr_html_(self) -> str:
         head = f"<b>{escape(self.title)}: {WORDS[self.passed]}</b>"
         text = f'<div style="white-space:pre-wrap">{escape(self.message)}</div>'
+        picture = self.figure.html() if self.figure else ""
         style = f"border-left:0.3em solid {COLOURS[self.passed]}; padding:0.2em 0.8em; line-height:1.5"
-        return f'<div role="status" style="{style}">{head}{text}{self._picture()}</div>'
-
-    def _picture(self) -> str:
-        if self.figure is None:
-            return ""
-        png = base64.b64encode(self.figure.png()).decode()
-        return f'<img alt="{escape(self.figure.alt)}" src="data:image/png;base64,{png}" style="max-width:100%"/>'
+        return f'<div role="status" style="{style}">{head}{text}{picture}</div>'

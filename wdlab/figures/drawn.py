@@ -31,9 +31,23 @@ class Drawn:
         self.figure.savefig(out, format="png", dpi=DPI, facecolor="white")
         return out.getvalue()
 
+    def html(self) -> str:
+        """Return the picture as an HTML image whose alt text is `alt`, with nothing but itself to fetch."""
+        return _image(self._coded(), self.alt)
+
+    def _coded(self) -> str:
+        return base64.b64encode(self.png()).decode("ascii")
+
     def _ipython_display_(self) -> None:
-        # JupyterLab gives an image output no alt attribute, so the words stand beside it, for everybody.
+        # JupyterLab gives an image/png no alt attribute, so the picture is HTML, too; code hosts want the PNG.
+        # The words also stand beside it, for everybody.
         from IPython.display import HTML, display
 
-        display({"image/png": base64.b64encode(self.png()).decode(), "text/plain": self.alt}, raw=True)  # type: ignore[no-untyped-call]
+        png = self._coded()
+        shown = {"text/html": _image(png, self.alt), "image/png": png, "text/plain": self.alt}
+        display(shown, raw=True)  # type: ignore[no-untyped-call]
         display(HTML(f"<details><summary>This figure in words</summary>{escape(self.alt)}</details>"))  # type: ignore[no-untyped-call]
+
+
+def _image(png: str, alt: str) -> str:
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%"/>'

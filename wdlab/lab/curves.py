@@ -42,7 +42,7 @@ TALLER = 0.35  # by which the first panel is taller than the others
 FONT = 10.0  # points
 BOLD, FAINT = 2.4, 1.2  # line widths of the current runs and of the earlier ones
 LEFT, RIGHT = 0.085, 0.675  # where the panels begin and end; labels stand to their right
-ROOM = 25  # characters that fit there
+ROOM, BOLD_ROOM = 25, 23  # characters that fit there
 MOST = 40  # ... in print so small that it can just be read; the table and the text beside the picture say all
 HEADING = 46  # characters that fit above the panels
 SPAN: dict[str, Any] = {"facecolor": SHADE, "edgecolor": QUIET, "lw": 0.5}
@@ -151,7 +151,7 @@ class _Pen:
         self.leader.set(visible=there, lw=width)
         text = text if len(text) <= MOST else f"{text[: MOST - 1]}…"
         self.label.set(text=text, y=ends[1], visible=there, weight="bold" if bold else "normal")
-        self.label.set_fontsize(FONT * min(1.0, ROOM / max(len(text), 1)))
+        self.label.set_fontsize(FONT * min(1.0, (BOLD_ROOM if bold else ROOM) / max(len(text), 1)))
         at = [event.step / trial.run.steps for event in trial.events]
         points = [(x, y) for x, y in zip(curve.x, curve.mean, strict=True) if x in at]
         self.dots.set_data([x for x, _ in points], [y for _, y in points])

@@ -38,6 +38,7 @@ OF_GAMES = {
 }
 """Measurements in words for a game, which has no errors and no nats."""
 WIDE = 10.0  # from worst to best: beyond it colours go by the logarithm
+ALIKE = 0.05  # how far colours reach to both sides where all scores are the same
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class Grid:
         scores = pd.concat([cells["score"] for cells in self.cells.values()]).dropna()
         low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 1.0)
         if high == low:
-            high = low + 1e-9
+            low, high = low - ALIKE, high + ALIKE
         return LogNorm(low, high) if low > 0 and high / low > WIDE else Normalize(low, high)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +45,8 @@ class Outcome:
         pairs = [("Your answer", self.said), ("It turned out", f"{self.truth}. {self.because}".strip())]
         pairs += [(name, text) for name, text in (("Score", self.verdict), ("Note", self.note)) if text]
         rows = [f'<tr><th scope="row" style="{LEFT}">{name}</th>{_cell(text)}</tr>' for name, text in pairs]
-        return f"<b>{escape(self.question)}</b><table>{''.join(rows)}</table>{_image(self.figure)}"
+        picture = self.figure.html() if self.figure else ""
+        return f"<b>{escape(self.question)}</b><table>{''.join(rows)}</table>{picture}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -238,13 +238,6 @@ LEFT = "text-align:left"
 
 def _cell(text: str) -> str:
     return f'<td style="{LEFT}">{escape(text)}</td>'
-
-
-def _image(figure: Drawn | None) -> str:
-    if figure is None:
-        return ""
-    png = base64.b64encode(figure.png()).decode()
-    return f'<img alt="{escape(figure.alt)}" src="data:image/png;base64,{png}" style="max-width:100%"/>'
 
 
 def _row(question: Asked) -> tuple[str, ...]:

@@ -133,11 +133,11 @@ class Notebook:
             self.page.keyboard.press("Escape")
             self.page.keyboard.press("Control+s")
 
-    def wait(self, script: str, *given: object, seconds: float = 30.0) -> None:
+    def wait(self, script: str, *given: object, seconds: float = START) -> None:
         """Wait until a JavaScript function of `given` is true; asked ten times a second, for drawn frames are dear."""
         self.page.wait_for_function(script, arg=list(given), timeout=1000 * seconds, polling=100)
 
-    def see(self, text: str, seconds: float = 30.0) -> None:
+    def see(self, text: str, seconds: float = START) -> None:
         """Wait until an output holds `text`."""
         self.wait(SEEN, self.outputs, text, seconds=seconds)
 

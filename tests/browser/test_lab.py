@@ -63,7 +63,7 @@ def test_a_learner_runs_turns_a_dial_and_stops(
     notebook.save("2-running")
     notebook.press("Run")
     notebook.see("One run at a time")
-    notebook.see("Done: always", 60)
+    notebook.see("Done: always", 120)
     seen = page.evaluate(SEEN)
     (SCREENSHOTS / "pictures.json").write_text(json.dumps([round(at) for at in seen["times"]]))  # ms after Run
     times = [at / 1000 for at in seen["times"]]
@@ -117,7 +117,7 @@ def test_a_learner_predicts_and_reads_on_a_dark_theme_and_at_200_percent(noteboo
     for timing in ("never", "early: first 25%"):
         notebook.press(timing)
         notebook.press("Run")
-        notebook.see(f"Done: {timing.split(':')[0]}", 60)
+        notebook.see(f"Done: {timing.split(':')[0]}", 120)
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("6-dark")
     notebook.nothing_is_cut()
@@ -147,7 +147,7 @@ def test_a_learner_turns_the_data(notebook: Notebook) -> None:
     notebook.turn(1, -1)
     notebook.see("constant, noise 0.5, 2,000 examples")
     notebook.press("Run")
-    notebook.see("Done: always, λ 0.01, lr 0.1, constant, noise 0.5, 2,000 examples", 60)
+    notebook.see("Done: always, λ 0.01, lr 0.1, constant, noise 0.5, 2,000 examples", 120)
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("9-data")
     notebook.nothing_is_cut()
@@ -264,7 +264,7 @@ def test_a_link_opens_on_a_projector_every_dial_turns_and_a_reload_keeps_all(
 
     page.locator(f'{outputs} button:text-is("Run")').focus()
     page.keyboard.press("Enter")
-    notebook.see("Done: Adam, early, adaptive, λ 0.01, lr 0.001", 60)
+    notebook.see("Done: Adam, early, adaptive, λ 0.01, lr 0.001", 120)
     notebook.see("means and ranges of 2 seeds")
     notebook.press("SGD")
     notebook.see("second_moment needs Adam")
@@ -275,10 +275,10 @@ def test_a_link_opens_on_a_projector_every_dial_turns_and_a_reload_keeps_all(
 
     notebook.save_notebook()
     page.reload()
-    notebook.see("means and ranges of 2 seeds", 60)
+    notebook.see("means and ranges of 2 seeds", 120)
     assert page.locator(pressed).all_inner_texts()[1:4] == ["SGD", "early: first 25%", "adaptive"]
     notebook.press("Run")
-    notebook.see("Done: early, adaptive, λ 0.01, lr 0.1", 60)
+    notebook.see("Done: early, adaptive, λ 0.01, lr 0.1", 120)
     notebook.nothing_is_cut()
     assert notebook.complaints == []
 
@@ -314,7 +314,7 @@ def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_n
     notebook.see("Running: never")
     notebook.save_notebook()
     page.reload()
-    notebook.see("Running: never", 60)
+    notebook.see("Running: never", 120)
     assert active(notebook) == "never"
     notebook.see_another_picture(notebook.picture().get_attribute("src"))
     notebook.press("Decay now: off")
@@ -327,7 +327,7 @@ def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_n
     page.locator(".jp-Cell .cm-content").first.click()
     page.keyboard.type("# ")  # not saved
     page.reload()  # as the file was when the run went on; the kernel knows better
-    notebook.see("Stopped at step", 60)
+    notebook.see("Stopped at step", 120)
 
     notebook.press("Run")
     notebook.see("Running: never")
@@ -337,7 +337,7 @@ def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_n
     assert psutil.wait_procs(before, timeout=30)[1] == [], "a process outlives the restart"
     server.wait_for_kernel("reload.ipynb")
     notebook.run_all()
-    notebook.see("Choose when weight decay acts", 60)
+    notebook.see("Choose when weight decay acts", 120)
     after = server.processes("reload.ipynb")
     assert len(after) == len(before) and not set(after) & set(before)
     notebook.press("Run")

@@ -90,7 +90,7 @@ Perturb()"""
 
 def test_a_learner_looks_for_the_flatter_network(notebook: Notebook) -> None:
     notebook.write(PERTURB)
-    notebook.see("flatter is not better here", 60)
+    notebook.see("flatter is not better here", 120)
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("perturb-1-open")
 
@@ -129,7 +129,7 @@ Player(results, coupling="l2")"""
 
 def test_a_learner_watches_an_agent(notebook: Notebook) -> None:
     notebook.write(AGENTS)
-    notebook.see("l2, seed 10000, after training: return", 60)
+    notebook.see("l2, seed 10000, after training: return", 120)
     notebook.turn(-1, 3)
     notebook.see("frame 4.")
     notebook.press("before training")
@@ -184,7 +184,7 @@ def test_a_learner_types_a_number_and_draws_a_curve(notebook: Notebook) -> None:
     notebook.see("Committed: 7.8, 8.4, 9, 9.6, 10.2, 10.8 ± 2.4 (50% sure)")
 
     notebook.write(REVEAL)
-    notebook.see("in your band at 6 of 6 moments", 60)
+    notebook.see("in your band at 6 of 6 moments", 120)
     notebook.see("knowing only the range")
     notebook.see("Your predictions")
     measured = page.locator(f'{notebook.outputs} img[alt*="measured: 8 at 0"]')
@@ -242,7 +242,7 @@ Translator(results, coupling="l2")"""
 
 def test_a_learner_types_numbers_to_translate(notebook: Notebook) -> None:
     notebook.write(NETS)
-    notebook.see("siebenundvierzig:", 60)
+    notebook.see("siebenundvierzig:", 120)
     typed = notebook.page.locator(f"{notebook.outputs} input[type=text]").last
     for text, told in (
         ("321", "dreihunderteinundzwanzig is three hundred and twenty-one."),

@@ -293,6 +293,14 @@ def test_a_cell_shows_the_widget_and_keeps_the_picture(period, monkeypatch: pyte
     assert bundle["text/plain"] == explorer.alt
 
 
+def test_equal_scores_are_in_the_middle_of_a_plain_scale(grid) -> None:
+    view = Grid(grid)
+    for cells in view.cells.values():
+        cells["score"] = 0.3
+    scale = view.scale()
+    assert scale(0.3) == pytest.approx(0.5) and (scale.vmin, scale.vmax) == pytest.approx((0.25, 0.35))
+
+
 def test_a_turn_answers_at_once(period, grid) -> None:
     for explorer, dial, value in (
         (Explorer(CriticalPeriod(*period)), "t0", 1.0),

@@ -153,13 +153,14 @@ def _reproduce(options: argparse.Namespace) -> int:
     from wdlab.checks import known, whole
     from wdlab.claims import CLAIMS, SCALES, of_chapter, record
 
-    if options.record:
-        whole("seed_offset", options.seed_offset, record.UNSEEN.start, record.UNSEEN.stop - 1)
     if options.json is not None:
         options.json.write_text("[]\n")  # now, so that a folder that is not there is not found out after minutes
     in_chapters = [claim.id for chapter in options.chapter or () for claim in of_chapter(chapter)]
     named = [*in_chapters, *(options.only or ())]
-    chosen = [CLAIMS[known("only", name, CLAIMS)] for name in named or CLAIMS]
+    chosen = [CLAIMS[known("only", name, CLAIMS)] for name in dict.fromkeys(named or CLAIMS)]
+    if options.record:
+        whole("seed_offset", options.seed_offset, record.UNSEEN.start, record.UNSEEN.stop - 1)
+        record.refuse_another_try(chosen, options.seed_offset)
     known("scale", options.scale, SCALES)
     print("  ".join(head.ljust(width) for head, width in COLUMNS))
     verdicts = []

@@ -225,7 +225,7 @@ display(
 #
 # The same for ResNets: every convolution feeds a BatchNorm, and all of them are multiplied. Our ResNets have no form without
 # BatchNorm, so the control is another one. It multiplies the weights that no normalization follows, those of the last layer:
-# logits and loss have to move, and a step of SGD no longer gets shorter as the weights get longer.
+# logits and loss have to move, and the angle of a step of SGD no longer goes with c⁻².
 
 # %%
 limited = {"seeds": 2} if scale == "ci" else {}  # convolutions are slow: at ci scale two seeds prove the path, no more
@@ -236,7 +236,7 @@ display(*elsewhere)
 # %% [markdown]
 # What counts as no change is the MLP's: a thousandth of the loss, and a twentieth of a power. What change of the loss there
 # is comes from eps: a channel that hardly varies, at weights a quarter as long, has a variance that is not large beside 10⁻⁵.
-# (Make all these weights a thousand times as long first, and a quarter of them is as good as four times them.) So where a
+# (A test of the library makes all these weights a thousand times as long first, and finds the change gone.) So where a
 # verdict about the loss is not *supported*, the interval says how far eps is from nothing in that network.
 
 # %% [markdown]
@@ -492,18 +492,21 @@ for verdict in (blind, power, *elsewhere, matched, sgd_settles, adamw_settles, s
 # %% [markdown]
 # ### The record
 #
-# Matched learning rates and the angle per step were tried on the two ResNets as well, which takes longer than a notebook may.
-# (For the twins BatchNorm keeps its eps there, and both start a million times as long as drawn, where eps is nothing.) The
-# table is not computed here: it holds what came out when `wdlab reproduce` tried the claims of this chapter once, on seeds
-# nobody had looked at before.
+# Matched learning rates and the angle per step were tried on two ResNets as well, which takes longer than a notebook may. The
+# table is **not measured here**: it holds what came out when `wdlab reproduce --record` tried every claim of this chapter once,
+# whatever it was, on seeds that nobody had looked at before. (The test examples are the same for all seeds, and all seeds draw
+# their images from one pool.) The twins are small ResNets, trained for as few steps as the twins above; BatchNorm keeps its
+# eps there, and both start a million times as long as drawn, where eps is nothing. The last columns say when it was, and
+# whether a claim or the code behind it has changed since.
 
 # %%
 recorded("02")
 
 # %% [markdown]
 # The identities need nothing but a normalization (and an eps that is small beside it). The angle needs a norm that stands
-# still, in every layer: a ResNet has many, some with few weights, and the claim is about the one that misses most. Where a line
-# says *not supported* or *inconclusive*, the interval says by how much.
+# still, in every layer: a ResNet has many, some with few weights, and the claim is about the one that misses most. A claim
+# stands where it is supported *and* its control vanishes; where a line says *not supported* or *inconclusive*, the interval
+# says by how much it misses.
 
 # %% [markdown]
 # ## Exercises

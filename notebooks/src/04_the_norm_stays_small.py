@@ -367,28 +367,32 @@ display(
 #
 # The same claims for a 1-D ResNet on the same signals and for a 2-D ResNet on Fashion-MNIST. Convolutions take longer than
 # you want to wait, so this is **not measured here**: it is what came out when `wdlab reproduce --record` tried every claim of
-# the chapter once, whatever it was, on seeds that nobody had looked at before. The last columns say when, and whether a claim
-# or the code behind it has changed since. `check("steps-turn-further-signals")` measures one on your machine, on the seeds
-# of this notebook, in about the minutes given.
+# the chapter once, whatever it was, on seeds that nobody had looked at before. (The test examples are the same for all seeds,
+# and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and whether a claim or
+# the code behind it has changed since. `check("steps-turn-further-signals")` measures one of them on your machine, on the
+# seeds of this notebook; with ResNets that takes minutes.
 
 # %%
 elsewhere = recorded("04")
 elsewhere
 
 # %% [markdown]
-# A claim carries over where it is supported *and* its control vanishes. *Inconclusive* is no support. Compare what *early*
-# gains in the figure of the MLP with the accuracy of convolutions: to share out a small gain takes many seeds, so there the
-# intervals of the arms are wide. For the angle, a step depends on the norm and also on the gradient, so on how closely each
-# network fits its training set by then, and there seeds may differ. Where the control at a constant rate is inconclusive too,
-# it stays open whether such a rate takes the larger angle away on that network.
+# A claim carries over where it is supported *and* its control vanishes. *Inconclusive* is no support, and *not supported* says
+# that the effect lies below the bar. Read the claims about arms together with *early-beats-never* on the same network, in
+# [03 · Early weight decay](03_early_weight_decay.ipynb): where early decay gains nothing there is nothing to recover, and a
+# copy that does nothing either would pass. The angle of a step depends on the norm and also on the gradient, so on how
+# closely each network fits its training set by then, and there seeds may differ. Where the control at a constant rate does not
+# vanish, it stays open whether such a rate takes the larger angle, or the small norm, away on that network.
 #
-# Everything on one page: how small, how far (log2 of a ratio), then the arms, first as measured here, then those on record.
-# Blue: the claim, which should lie right of the orange bar. Grey: its control, which should lie left of it.
+# Everything on one page: how small, how far (log2 of a ratio), then the arms, first the MLP as measured here, then the ResNets
+# on record. Blue: the claim, which should lie right of the orange bar. Grey: its control, which should lie left of it.
 
 
 # %%
+# %%
 def on_record(*beginnings):
-    return [verdict for verdict in elsewhere.verdicts if verdict.id.startswith(beginnings)]
+    resnets = (verdict for verdict in elsewhere.verdicts if verdict.id.endswith(("-signals", "-images")))
+    return [verdict for verdict in resnets if verdict.id.startswith(beginnings)]
 
 
 figures.forest([norm, *on_record("norm")])
@@ -542,8 +546,8 @@ predictions.score()
 # **In three sentences.** A learning rate that falls leaves little time to grow back what early decay has shrunk, so the norm
 # is smaller to the end and, in the MLP, every step turns the weights further; a constant rate leaves more time, and the
 # controls above say what is left of both there. Runs that copy the turning without decay, and runs that copy the norm, show
-# how much of the gain goes with each; the shares and verdicts above say how far that holds on your seeds and networks, and a
-# verdict of few seeds may be another on other seeds. A small norm that is not allowed to turn further is the test of the
+# how much of the gain goes with each; the shares above say how far that holds for the MLP on your seeds, the record whether a
+# copy recovers over half of it elsewhere, and a verdict of few seeds may be another on other seeds. A small norm that is not allowed to turn further is the test of the
 # norm itself.
 #
 # **Next:** [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) asks what a small norm does to measures of flatness;

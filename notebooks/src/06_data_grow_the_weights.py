@@ -472,19 +472,20 @@ images
 # %% [markdown]
 # The other claims were tried on these two networks as well, which takes longer than this notebook may. There are only so many
 # images: what is always new for signals is, for images, as many as there are, or all of them moved in every pass. The table
-# is not computed here: it holds what came out when `wdlab reproduce` tried the claims of this chapter once, on seeds nobody
-# had looked at before.
+# is **not measured here**: it holds what came out when `wdlab reproduce --record` tried every claim of this chapter once,
+# whatever it was, on seeds that nobody had looked at before. (The test examples are the same for all seeds, and all seeds draw
+# their images from one pool.) The last columns say when it was, and whether a claim or the code behind it has changed since.
 
 # %%
 recorded("06")
 
 # %% [markdown]
-# Where a line says *not supported* or *inconclusive*, what this notebook says about that claim stands on the networks for
-# which it does hold, and the interval says how far off the others are. As many steps are not as much memorizing: how early a
+# A claim stands where it is supported *and* its control vanishes. Where a line says *not supported* or *inconclusive*, what
+# this notebook says about that claim stands on the networks for which it does hold, and the interval says how far off the others are. As many steps are not as much memorizing: how early a
 # set is memorized depends on the network too.
 #
-# What was tried here, on one page. Blue: the claim, which should lie right of the orange bar. Grey: its control, which should lie left
-# of it. The last claim is minus an error, so its bar lies left of zero.
+# What was tried here, on one page. Blue: the claim, which should lie right of the orange bar. Grey: its control, which should
+# lie left of it. The last claim is minus an error, so its bar lies left of zero.
 
 # %%
 verdicts = [memorized, by_rate, small, repeats, shifts, signals, images]

@@ -3,7 +3,9 @@
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -51,9 +53,43 @@ def test_it_says_what_has_changed_since(tmp_path, monkeypatch) -> None:
     moved_bar = replace(one, levels={scale: Level(3, 0.2) for scale in claims.SCALES})
     for changed in (replace(one, statement="It was."), replace(one, control_says="something"), moved_bar):
         assert record.read([changed], path).trials[0].since == "the claim has changed"
-    monkeypatch.setattr(record, "source_digest", lambda: "other")
-    assert record.read([one], path).trials[0].since == "the code has changed"
-    assert "the code has changed" in record.read([one], path)._repr_html_()
+    for digest in ("source_digest", "judges_digest"):
+        with monkeypatch.context() as patch:
+            patch.setattr(record, digest, lambda: "other")
+            assert record.read([one], path).trials[0].since == "the code has changed"
+            assert "the code has changed" in record.read([one], path)._repr_html_()
+
+
+def test_what_judges_is_the_claims_and_not_their_record(tmp_path, monkeypatch) -> None:
+    package = Path(record.__file__).parents[1]
+    (tmp_path / "claims").mkdir()
+    for name in ("claims/chapter04.py", "claims/record.py", "claims/__init__.py", "stats.py", "optim.py"):
+        shutil.copy(package / name, tmp_path / name)
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "claims" / "record.py"))
+    found = {}
+    for changed in ("nothing", "claims/record.py", "claims/__init__.py", "claims/chapter04.py", "stats.py", "optim.py"):
+        if changed != "nothing":
+            (tmp_path / changed).write_text("# another\n")
+        found[changed] = record.judges_digest.__wrapped__()
+    assert found["nothing"] == found["claims/record.py"] == found["claims/__init__.py"]
+    assert len(set(found.values())) == 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "offset", "allowed"),
+    [("nothing", 1000, False), ("nothing", 2000, False), ("code", 1000, True), ("code", 2000, False),
+     ("claim", 1000, False), ("claim", 1002, False), ("claim", 1003, True)],
+)  # fmt: skip
+def test_nobody_throws_the_dice_twice(tmp_path, monkeypatch, changed: str, offset: int, allowed: bool) -> None:
+    path, one = tmp_path / "record.json", claim()
+    record.put(one.check(seed_offset=1000), "2026-01-02", path)
+    if changed == "code":
+        monkeypatch.setattr(record, "judges_digest", lambda: "other")
+    one = replace(one, statement="It was.") if changed == "claim" else one
+    if allowed:
+        return record.refuse_another_try([one, claim("new")], offset, path)
+    with pytest.raises(ValueError, match=f"seed_offset={offset} is not allowed: good is on record"):
+        record.refuse_another_try([one], offset, path)
 
 
 def test_it_shows_effect_control_seeds_day_and_what_is_missing(tmp_path) -> None:
@@ -74,7 +110,7 @@ def test_it_shows_effect_control_seeds_day_and_what_is_missing(tmp_path) -> None
     assert len(re.findall("<th ", html)) == len(re.findall("<td ", html)) == len(record.HEADS)
 
 
-@pytest.mark.parametrize("text", ["[", "[1]", '{"good": 3}'])
+@pytest.mark.parametrize("text", ["[", "[1]", '{"good": 3}', '{"good": {}}'])
 def test_a_file_that_is_no_record_is_a_clear_error(tmp_path, text: str) -> None:
     path = tmp_path / "record.json"
     path.write_text(text)
@@ -107,6 +143,8 @@ def test_the_command_line_puts_on_record_what_it_tries(tmp_path, monkeypatch, ca
     assert "seed_offset=3" in capsys.readouterr().err and not record.RECORD.exists()
     assert main(["reproduce", "--seed-offset", "1003", "--record"]) == 0
     (trial,) = record.read([claim()], record.RECORD).trials
+    assert main(["reproduce", "--seed-offset", "1010", "--record"]) == 2
+    assert "good is on record, tried from seed 1003 on" in capsys.readouterr().err
     assert trial.verdict.seeds == (1003, 1004, 1005) and re.fullmatch(r"\d{4}-\d\d-\d\d", trial.date)
 
 
@@ -137,3 +175,14 @@ def test_what_is_on_record_follows_from_its_values_on_seeds_nobody_had_seen(verd
 
 def test_the_record_holds_no_claim_that_is_not_there_any_more() -> None:
     assert set(json.loads(record.RECORD.read_text())) <= set(CLAIMS)
+
+
+SOURCES = Path(__file__).parents[2] / "notebooks" / "src"
+SHOWN = sorted(
+    {chapter for path in SOURCES.glob("*.py") for chapter in re.findall(r'recorded\("(\d\d)"', path.read_text())}
+)
+
+
+@pytest.mark.parametrize("chapter", SHOWN)
+def test_a_notebook_that_shows_a_chapter_s_record_shows_all_of_it(chapter: str) -> None:
+    assert recorded(chapter).missing == ()

@@ -2,26 +2,33 @@
 
 Convolutions take longer than a notebook has, and a claim that was fixed after a look at some seeds wants others.
 `wdlab reproduce --record` tries claims and keeps their verdicts in RECORD. Notebooks show them, and say that they are
-not measured there. Nothing else writes the file; a later trial of a claim takes the place of the earlier one.
+not measured there. Nothing else writes the file, and a claim is not tried again until it changes, or its code.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from wdlab.claims.claim import Claim, Outcome, Verdict
+from wdlab.data.cache import replacing
 from wdlab.store import source_digest
 
 RECORD = Path(__file__).with_name("record.json")
-UNSEEN = range(1000, 10_000)
-"""The seeds of claims on record: settings were explored from 10,000 on, notebooks start at 0."""
-HEADS = ("claim", "effect (95% interval)", "holds above", "control", "seeds", "minutes", "tried", "since then")
+UNSEEN = range(1000, 9_900)
+"""Where the seeds of claims on record begin: settings were explored from 10,000 on, notebooks start at 0."""
+JUDGES = ("claims", "stats.py", "optim.py")
+"""What decides a verdict beside the source of a run's numbers."""
+HEADS = ("claim", "effect (95% interval)", "holds above", "control", "scale", "seeds", "tried", "since then")
+CODE, CLAIM = "the code has changed", "the claim has changed"
 LEFT = "style='text-align:left'"
 
 
@@ -61,26 +68,65 @@ class Record:
 
 def read(claims: Sequence[Claim], path: Path | None = None) -> Record:
     """Return the trials on record of `claims`; raises ValueError for a file that is not such a record."""
-    entries = _entries(path or RECORD)
-    trials = tuple(_trial(entries[claim.id], claim) for claim in claims if claim.id in entries)
+    path = path or RECORD
+    entries = _entries(path)
+    with _as_record(path):
+        trials = tuple(_trial(entries[claim.id], claim) for claim in claims if claim.id in entries)
     return Record(trials, tuple(claim.id for claim in claims if claim.id not in entries))
 
 
 def put(verdict: Verdict, date: str, path: Path | None = None) -> None:
     """Put `verdict`, reached on `date`, on record, in place of an earlier trial of the same claim."""
     path = path or RECORD
-    entries = _entries(path) | {verdict.id: verdict.as_json() | {"date": date}}
-    path.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    entry = verdict.as_json() | {"date": date, "judges": judges_digest()}
+    entries = _entries(path) | {verdict.id: entry}
+    with replacing(path) as new:
+        new.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def refuse_another_try(claims: Sequence[Claim], seed_offset: int, path: Path | None = None) -> None:
+    """Raise ValueError if one of `claims` may not be tried from `seed_offset` on: nobody throws the dice twice.
+
+    A claim that is on record as it stands is not tried again; after a change of the code alone it is tried on the seeds
+    it was tried on; after a change of the claim itself, on others.
+    """
+    for trial in read(claims, path).trials:
+        first, last = trial.verdict.seeds[0], trial.verdict.seeds[-1]
+        allowed = {"": "no others", CODE: f"{first}", CLAIM: f"one beyond {last}"}[trial.since]
+        if trial.since == "" or (seed_offset == first) != (trial.since == CODE) or first < seed_offset <= last:
+            raise ValueError(
+                f"seed_offset={seed_offset!r} is not allowed: {trial.verdict.id} is on record, tried from seed {first} "
+                f"on ({trial.since or 'nothing changed'} since); give {allowed}."
+            )
+
+
+@cache
+def judges_digest() -> str:
+    """Return a hash of the source that makes verdicts of numbers: the claims themselves, statistics, optimizers."""
+    digest, package = hashlib.sha256(), Path(__file__).parents[1]
+    for name in JUDGES:
+        found = package / name
+        for path in (
+            [found] if found.is_file() else sorted(set(found.glob("*.py")) - {Path(__file__), found / "__init__.py"})
+        ):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _entries(path: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
-    try:
+    with _as_record(path):
         entries: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         return {name: dict(entry) for name, entry in entries.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"path={str(path)!r} is no record of verdicts ({error}); take it from git again.") from error
+
+
+@contextmanager
+def _as_record(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"path={str(path)!r} is no record of verdicts ({error!r}); take it from git again.") from error
 
 
 def _trial(entry: Mapping[str, Any], claim: Claim) -> Trial:
@@ -90,8 +136,8 @@ def _trial(entry: Mapping[str, Any], claim: Claim) -> Trial:
     bar = claim.levels[verdict.scale].smallest
     asked = (verdict.statement, verdict.unit, verdict.control_says, verdict.smallest)
     same_claim = asked == (claim.statement, claim.unit, claim.control_says, bar)
-    same_code = verdict.versions.get("numbers") == source_digest()
-    since = "" if same_claim and same_code else "the code has changed" if same_claim else "the claim has changed"
+    same_code = (verdict.versions["numbers"], entry["judges"]) == (source_digest(), judges_digest())
+    since = "" if same_claim and same_code else CODE if same_claim else CLAIM
     return Trial(verdict, entry["date"], since)
 
 
@@ -111,8 +157,8 @@ def _cells(trial: Trial) -> tuple[str, ...]:
         f"<b>{v.verdict}</b>: {_interval(v)} {escape(v.unit)}",
         f"{v.smallest:+g}",
         f"<b>{v.control}</b>: {_interval(control)}; {escape(v.control_says)}",
+        v.scale,
         f"{v.seeds[0]} to {v.seeds[-1]}",
-        f"{v.seconds / 60:.1f}",
         trial.date,
         trial.since or "nothing changed",
     )

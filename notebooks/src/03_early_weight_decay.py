@@ -45,7 +45,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown, display
 
 from wdlab import TASKS, Decay, Model, Schedule, Timing, figures, sweep
-from wdlab.claims import CLAIMS, linear_accuracy, network, recorded
+from wdlab.claims import CLAIMS, linear_accuracy, network
 from wdlab.exercises import chapter03
 from wdlab.lab import CriticalPeriod, Explorer, Lab, Predictions
 from wdlab.stats import paired
@@ -371,17 +371,6 @@ figures.forest([early, match, late, norm, signals, images])
 # %% tags=["nbval-check-output"]
 for verdict in (norm, signals, images):
     print(f"{verdict.id}: {verdict.verdict}; control {verdict.control}")
-
-# %% [markdown]
-# ### On other seeds
-#
-# You have seen these seeds now, and so have we. This is what came out when `wdlab reproduce --record` tried every claim of the
-# chapter once, whatever it was, on seeds that nobody had looked at before. It is **not measured here**; the last columns say
-# when it was, and whether a claim or the code behind it has changed since. (The test examples are the same for all seeds, and
-# all seeds draw their images from one pool.) A claim stands where it is supported *and* its control vanishes.
-
-# %%
-recorded("03")
 
 # %% [markdown]
 # ## Exercises

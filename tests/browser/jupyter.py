@@ -155,9 +155,8 @@ class Notebook:
 
     def turn(self, slider: int, steps: int, end: int = 0) -> None:
         """Move one handle of a slider by keyboard, to the left if `steps` is negative."""
-        self.handle(slider, end).focus()
         for _ in range(abs(steps)):
-            self.page.keyboard.press("ArrowRight" if steps > 0 else "ArrowLeft")
+            self.handle(slider, end).press("ArrowRight" if steps > 0 else "ArrowLeft")  # which also gives it the focus
 
     def picture(self) -> Locator:
         """The first picture in an output."""

@@ -324,6 +324,8 @@ def blemishes(notebook: NotebookNode) -> Iterator[str]:
         yield f"not a valid notebook: {error.message}"
     if (notebook.nbformat, notebook.nbformat_minor) != (4, 5):
         yield f"notebook format {notebook.nbformat}.{notebook.nbformat_minor}, not 4.5"
+    if not all(cell.source.strip() for cell in notebook.cells):
+        yield "an empty cell"
     outputs = [(cell, output) for cell in code_cells(notebook) for output in cell.outputs]
     for cell, output in outputs:
         if output.output_type == "error":

@@ -228,8 +228,8 @@ display(
 # logits and loss have to move, and the angle of a step of SGD no longer goes with c⁻².
 
 # %%
-limited = {"seeds": 2} if scale == "ci" else {}  # convolutions are slow: at ci scale two seeds prove the path, no more
-NETS = ("signals", "images")
+# Convolutions are slow: at ci scale one network and two seeds prove the path, no more.
+limited, NETS = ({"seeds": 2}, ("signals",)) if scale == "ci" else ({}, ("signals", "images"))
 elsewhere = [check(f"{name}-{net}", **limited) for name in (blind.id, power.id) for net in NETS]
 display(*elsewhere)
 

@@ -389,7 +389,6 @@ elsewhere
 
 
 # %%
-# %%
 def on_record(*beginnings):
     resnets = (verdict for verdict in elsewhere.verdicts if verdict.id.endswith(("-signals", "-images")))
     return [verdict for verdict in resnets if verdict.id.startswith(beginnings)]

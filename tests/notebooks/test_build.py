@@ -294,6 +294,7 @@ DAMAGE: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "path": ("absolute path or an address in memory: /home/me/x.py", print_in("see /home/me/x.py")),
     "windows": ("absolute path or an address", print_in(r"see C:\Users\me")),
     "address": ("in memory: at 0x7f0011223344", print_in("<object at 0x7f0011223344>")),
+    "empty": ("an empty cell", lambda nb: nb.cells.append(nbformat.v4.new_code_cell("\n"))),
     "no picture": ("no picture", lambda nb: nb.cells[-1].update(outputs=[])),
     "no words": ("a picture without words", lambda nb: picture(nb, 4)),
     "empty words": ("a picture without words", lambda nb: picture(nb, 4, **{"text/plain": ""})),

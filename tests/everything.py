@@ -24,8 +24,7 @@ PARTS = {
     "notebooks-check": ["notebooks/build.py", "check"],
     "notebooks": [*PYTEST, "--dist=worksteal", "-m", "notebook", "tests/notebooks"],
     "binder": ["-m", "pytest", "-m", "binder", "tests/binder"],
-    # Three, for pages and kernels that start leave a core idle.
-    "browser": ["-m", "pytest", "-n", "3", "--dist=loadgroup", "-m", "browser", "tests/browser"],
+    "browser": [*PYTEST, "--dist=loadgroup", "-m", "browser", "tests/browser"],
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # two processes side by side, one core each
 

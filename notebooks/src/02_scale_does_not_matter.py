@@ -504,9 +504,9 @@ recorded("02")
 
 # %% [markdown]
 # The identities need nothing but a normalization (and an eps that is small beside it). The angle needs a norm that stands
-# still, in every layer: a ResNet has many, some with few weights, and the claim is about the one that misses most. A claim
-# stands where it is supported *and* its control vanishes; where a line says *not supported* or *inconclusive*, the interval
-# says by how much it misses.
+# still, in every layer: a ResNet has many, some with few weights, and the claim is about the one that misses most. Which layer
+# that is, and why, is not measured. A claim stands where it is supported *and* its control vanishes; where a line says *not
+# supported* or *inconclusive*, the interval says by how much it misses.
 
 # %% [markdown]
 # ## Exercises

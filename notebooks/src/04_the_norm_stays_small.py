@@ -546,8 +546,8 @@ predictions.score()
 # is smaller to the end and, in the MLP, every step turns the weights further; a constant rate leaves more time, and the
 # controls above say what is left of both there. Runs that copy the turning without decay, and runs that copy the norm, show
 # how much of the gain goes with each; the shares above say how far that holds for the MLP on your seeds, the record whether a
-# copy recovers over half of it elsewhere, and a verdict of few seeds may be another on other seeds. A small norm that is not allowed to turn further is the test of the
-# norm itself.
+# copy recovers over half of it elsewhere, and a verdict of few seeds may be another on other seeds. A small norm that is not
+# allowed to turn further is the test of the norm itself.
 #
 # **Next:** [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) asks what a small norm does to measures of flatness;
 # [06 · Data grow the weights](06_data_grow_the_weights.ipynb) asks why a norm grows at all. Or go back to

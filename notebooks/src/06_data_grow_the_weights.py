@@ -481,8 +481,9 @@ recorded("06")
 
 # %% [markdown]
 # A claim stands where it is supported *and* its control vanishes. Where a line says *not supported* or *inconclusive*, what
-# this notebook says about that claim stands on the networks for which it does hold, and the interval says how far off the others are. As many steps are not as much memorizing: how early a
-# set is memorized depends on the network too.
+# this notebook says about that claim stands on the networks for which it does hold, and the interval says how far off the
+# others are. As many steps are not as much memorizing: how early a set is memorized may depend on the network too, and that is
+# not measured for the ResNets.
 #
 # What was tried here, on one page. Blue: the claim, which should lie right of the orange bar. Grey: its control, which should
 # lie left of it. The last claim is minus an error, so its bar lies left of zero.

@@ -71,7 +71,7 @@ def noise() -> torch.Generator:
     return generator(0, "noise")
 
 
-def close(found: Tensor, expected: Tensor, rtol: float = 1e-9) -> None:
+def assert_near(found: Tensor, expected: Tensor, rtol: float = 1e-9) -> None:
     torch.testing.assert_close(found, expected, rtol=rtol, atol=1e-11)
 
 
@@ -85,7 +85,7 @@ def test_absolute_noise_on_a_quadratic_costs_half_its_variance_times_the_trace()
     trace = A.diagonal(dim1=1, dim2=2).sum(1)
     for sigma in (0.3, 0.03):
         found = noise_sharpness(subject(model), noise(), sigma, pairs=1500)
-        close(found, sigma**2 * trace / 2, rtol=0.04)
+        assert_near(found, sigma**2 * trace / 2, rtol=0.04)
 
 
 def test_the_slope_cancels_in_a_single_pair() -> None:
@@ -99,7 +99,7 @@ def test_layer_noise_has_the_length_of_the_layer() -> None:
     model = Quadratic(torch.diag(curvature).expand(MEMBERS, -1, -1).clone())
     squares = [w.detach().flatten(1).square().sum(1) for w in (model.weight_0, model.weight_1)]
     found = noise_sharpness(subject(model), noise(), 0.3, "layer", pairs=1)
-    close(found, 0.3**2 * (2.0 * squares[0] + 0.5 * squares[1]) / 2)
+    assert_near(found, 0.3**2 * (2.0 * squares[0] + 0.5 * squares[1]) / 2)
 
 
 def test_filter_noise_has_the_length_of_what_each_output_unit_reads() -> None:
@@ -110,14 +110,14 @@ def test_filter_noise_has_the_length_of_what_each_output_unit_reads() -> None:
     model = Quadratic(torch.diag(curvature).expand(MEMBERS, -1, -1).clone())
     columns = (by_column * model.weight_0.detach().square().sum(1)).sum(1)
     channels = (by_channel * model.weight_1.detach().square().sum((2, 3))).sum(1)
-    close(noise_sharpness(subject(model), noise(), 0.3, "filter", pairs=1), 0.3**2 * (columns + channels) / 2)
+    assert_near(noise_sharpness(subject(model), noise(), 0.3, "filter", pairs=1), 0.3**2 * (columns + channels) / 2)
 
 
 def test_element_noise_is_in_proportion_to_each_weight() -> None:
     A = diagonal()
     model = Quadratic(A)
     expected = 0.3**2 * (A.diagonal(dim1=1, dim2=2) * model.weights().detach().square()).sum(1) / 2
-    close(noise_sharpness(subject(model), noise(), 0.3, "element", pairs=1500), expected, rtol=0.06)
+    assert_near(noise_sharpness(subject(model), noise(), 0.3, "element", pairs=1500), expected, rtol=0.06)
 
 
 def test_only_the_named_tensors_move() -> None:
@@ -128,7 +128,7 @@ def test_only_the_named_tensors_move() -> None:
     assert noise_sharpness(subject(model), noise(), 0.3, names=["weight_1"]).min() > 1e-3
     assert list(hessian_traces(subject(model), noise(), names=["weight_1"])) == ["weight_1"]
     flat = ascent_sharpness(subject(model), 0.1, names=["weight_0"])
-    close(flat, 0.1 * model.b[:, :6].norm(dim=1))  # uphill on a slope
+    assert_near(flat, 0.1 * model.b[:, :6].norm(dim=1))  # uphill on a slope
 
 
 # A step uphill
@@ -142,7 +142,7 @@ def test_a_step_uphill_on_a_quadratic(adaptive: bool) -> None:
     t = w.abs() if adaptive else torch.ones_like(w)
     step = 0.7 * t**2 * g / (t * g).norm(dim=1, keepdim=True)
     expected = model.value(w + step) - model.value(w)
-    close(ascent_sharpness(subject(model), 0.7, adaptive), expected)
+    assert_near(ascent_sharpness(subject(model), 0.7, adaptive), expected)
 
 
 def test_where_there_is_no_slope_there_is_no_step() -> None:
@@ -161,19 +161,19 @@ def test_one_probe_is_enough_for_a_diagonal_hessian() -> None:
     curvature = A.diagonal(dim1=1, dim2=2)
     traces = hessian_traces(subject(model), noise(), probes=1)
     assert list(traces) == ["weight_0", "weight_1"]
-    close(traces["weight_0"], curvature[:, :6].sum(1))
-    close(traces["weight_1"], curvature[:, 6:].sum(1))
+    assert_near(traces["weight_0"], curvature[:, :6].sum(1))
+    assert_near(traces["weight_1"], curvature[:, 6:].sum(1))
     squares = [w.detach().flatten(1).square().sum(1) for w in (model.weight_0, model.weight_1)]
     expected = squares[0] * curvature[:, :6].sum(1) + squares[1] * curvature[:, 6:].sum(1)
     traces = hessian_traces(subject(model), noise(), probes=1)
-    close(relative_trace(subject(model), traces), expected)
+    assert_near(relative_trace(subject(model), traces), expected)
 
 
 def test_the_trace_of_a_dense_hessian_layer_by_layer() -> None:
     A = dense()
     traces = hessian_traces(subject(Quadratic(A)), noise(), probes=1500)
-    close(traces["weight_0"], A[:, :6, :6].diagonal(dim1=1, dim2=2).sum(1), rtol=0.05)
-    close(traces["weight_1"], A[:, 6:, 6:].diagonal(dim1=1, dim2=2).sum(1), rtol=0.05)
+    assert_near(traces["weight_0"], A[:, :6, :6].diagonal(dim1=1, dim2=2).sum(1), rtol=0.05)
+    assert_near(traces["weight_1"], A[:, 6:, 6:].diagonal(dim1=1, dim2=2).sum(1), rtol=0.05)
 
 
 def test_the_trace_of_softmax_regression() -> None:
@@ -185,7 +185,7 @@ def test_the_trace_of_softmax_regression() -> None:
     p = model(inputs).detach().softmax(-1)
     expected = (inputs.square().sum(-1) * (1 - p.square().sum(-1))).mean(1)
     found = hessian_traces(Subject(model, inputs, labels), noise(), probes=1500)["weight_0"]
-    close(found, expected, rtol=0.03)
+    assert_near(found, expected, rtol=0.03)
 
 
 def test_the_trace_of_a_network_differentiates_the_batch_statistics_too() -> None:
@@ -231,9 +231,9 @@ def test_noise_is_tolerated_until_the_largest_draw_flips_the_sign(pairs: int) ->
     model, draw = Sign([0.02, 0.5, 3.0]), noise()
     largest = max(abs(torch.randn(1, generator=draw).item()) for _ in range(pairs))
     found = tolerated_noise(subject(model), noise(), steps=30, pairs=pairs)
-    close(found, model.weight_0.detach().flatten() / largest, rtol=1e-6)
+    assert_near(found, model.weight_0.detach().flatten() / largest, rtol=1e-6)
     relative = tolerated_noise(subject(model), noise(), "element", steps=30, pairs=pairs)
-    close(relative, torch.full_like(found, 1 / largest), rtol=1e-6)
+    assert_near(relative, torch.full_like(found, 1 / largest), rtol=1e-6)
 
 
 class Ramp(MemberModel):
@@ -253,16 +253,16 @@ def test_a_few_trials_find_the_noise_where_the_error_rises_smoothly() -> None:
     weights, z = torch.tensor([1.0, 1.05, 3.0], dtype=torch.float64), abs(torch.randn(1, generator=noise()).item())
     examples = torch.linspace(0, 1, 4001, dtype=torch.float64).unsqueeze(1)
     one = Subject(Ramp(weights.tolist()), examples, torch.zeros(len(examples), dtype=torch.int64))
-    close(tolerated_noise(one, noise(), pairs=1), (0.2 + weights - 1) / z, rtol=0.01)
+    assert_near(tolerated_noise(one, noise(), pairs=1), (0.2 + weights - 1) / z, rtol=0.01)
 
 
 def test_the_ends_of_the_search() -> None:
     """A weight so small that all noise flips it; one so large that none does; one that is wrong to begin with."""
     found = tolerated_noise(subject(Sign([1e-9, 1e9, -1.0])), noise(), steps=20)
     expected = torch.tensor([LOWEST, HIGHEST, HIGHEST], dtype=torch.float64)
-    close(found, expected, rtol=1e-4)
+    assert_near(found, expected, rtol=1e-4)
     more = tolerated_noise(subject(Sign([1.0])), noise(), rise=0.6, steps=20)  # half of the draws at most
-    close(more, expected[1:2], rtol=1e-4)
+    assert_near(more, expected[1:2], rtol=1e-4)
 
 
 def test_a_network_that_is_not_finite_tolerates_nothing_that_can_be_named() -> None:

@@ -92,11 +92,12 @@ def refuse_another_try(claims: Sequence[Claim], seed_offset: int, path: Path | N
     """
     for trial in read(claims, path).trials:
         first, last = trial.verdict.seeds[0], trial.verdict.seeds[-1]
-        allowed = {"": "no others", CODE: f"{first}", CLAIM: f"one beyond {last}"}[trial.since]
-        if trial.since == "" or (seed_offset == first) != (trial.since == CODE) or first < seed_offset <= last:
+        allowed = {"": False, CODE: seed_offset == first, CLAIM: seed_offset > last}[trial.since]
+        if not allowed:
+            do = {"": "it is not tried again", CODE: f"give {first}", CLAIM: f"give one above {last}"}[trial.since]
             raise ValueError(
                 f"seed_offset={seed_offset!r} is not allowed: {trial.verdict.id} is on record, tried from seed {first} "
-                f"on ({trial.since or 'nothing changed'} since); give {allowed}."
+                f"on ({trial.since or 'nothing changed'} since); {do}."
             )
 
 

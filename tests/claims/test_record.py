@@ -66,10 +66,13 @@ def test_what_judges_is_the_claims_and_not_their_record(tmp_path, monkeypatch) -
     for name in ("claims/chapter04.py", "claims/record.py", "claims/__init__.py", "stats.py", "optim.py"):
         shutil.copy(package / name, tmp_path / name)
     monkeypatch.setattr(record, "__file__", str(tmp_path / "claims" / "record.py"))
-    found = {}
-    for changed in ("nothing", "claims/record.py", "claims/__init__.py", "claims/chapter04.py", "stats.py", "optim.py"):
-        if changed != "nothing":
-            (tmp_path / changed).write_text("# another\n")
+    found = {"nothing": record.judges_digest.__wrapped__()}
+    for changed in ("claims/record.py", "claims/__init__.py", "claims/chapter04.py", "stats.py", "optim.py"):
+        with (tmp_path / changed).open("a") as file:
+            file.write("    # a comment\n")
+        if changed not in ("claims/record.py", "claims/__init__.py"):
+            assert record.judges_digest.__wrapped__() in found.values(), "comments do not count"
+        (tmp_path / changed).write_text("another = 1\n")
         found[changed] = record.judges_digest.__wrapped__()
     assert found["nothing"] == found["claims/record.py"] == found["claims/__init__.py"]
     assert len(set(found.values())) == 4

@@ -436,7 +436,7 @@ _RESNETS: tuple[tuple[str, str, Base], ...] = (
     ("-images", "In a 2-D ResNet on Fashion-MNIST: ", image_resnet),
 )
 # wdlab's ResNet has no form without BatchNorm. Its last layer has none behind it: those weights multiplied, logits and
-# loss move, and a step of SGD no longer gets shorter as they get longer, which makes its power -1 or so, not -2.
+# loss move, and nothing makes the angle of a step of SGD go with c^-2.
 LAST = "the weights of the last layer multiplied instead, which no normalization follows"
 UNDECAYED = "the same network without decay: its norm keeps growing, and nothing holds the angle"
 

@@ -103,14 +103,17 @@ def refuse_another_try(claims: Sequence[Claim], seed_offset: int, path: Path | N
 
 @cache
 def judges_digest() -> str:
-    """Return a hash of the source that makes verdicts of numbers: the claims themselves, statistics, optimizers."""
+    """Return a hash of the source that makes verdicts of numbers: the claims themselves, statistics, optimizers.
+
+    Lines that are comments do not count.
+    """
     digest, package = hashlib.sha256(), Path(__file__).parents[1]
     for name in JUDGES:
         found = package / name
-        for path in (
-            [found] if found.is_file() else sorted(set(found.glob("*.py")) - {Path(__file__), found / "__init__.py"})
-        ):
-            digest.update(path.read_bytes())
+        judging = set(found.glob("*.py")) - {Path(__file__), found / "__init__.py"} if found.is_dir() else {found}
+        for path in sorted(judging):
+            lines = path.read_bytes().splitlines()
+            digest.update(b"\n".join(line for line in lines if not line.lstrip().startswith(b"#")))
     return digest.hexdigest()[:16]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -98,15 +99,16 @@ def costs(setting: dict) -> str:
 def table(settings: list[dict]) -> list[str]:
     """One line a setting that is no part of the picture: how many times faster wdlab's sweep is."""
     drawn = [s for by, _ in PANELS for s in panel(settings, by)]
-    rows = ["| net | width | runs | plain loop / wdlab | vmap / wdlab | plain in processes / wdlab | of sgemm | peak |"]
-    rows += ["|---|---|---|---|---|---|---|---|"]
+    ways = "plain loop / wdlab | vmap / wdlab | plain in processes / wdlab"
+    rows = [f"| net | width | runs | steps | {ways} | of sgemm | peak |", "|---" * 9 + "|"]
     for s in settings:
         if s not in drawn and not s.get("tested") and "sweep" in s["ways"]:
             cells = [ratio(s, way) for way in ("plain", "vmap", "processes")]
             own = s["ways"]["sweep"]
             share = f"{own['sgemm_share']:.0%}" if own["sgemm_share"] and s["net"] != "timings" else ""
             peak = f"{own['peak_mb']:.0f} MB" if own["peak_mb"] else ""
-            rows.append(f"| {' | '.join([s['net'], str(s['width']), str(s['members']), *cells, share, peak])} |")
+            what = [str(s[name]) for name in ("net", "width", "members", "steps")]
+            rows.append(f"| {' | '.join([*what, *cells, share, peak])} |")
     return rows
 
 
@@ -134,15 +136,33 @@ def ratio(setting: dict, way: str) -> str:
     return f"{found['median']:.1f} ({found['low']:.1f} to {found['high']:.1f})" if found else ""
 
 
+def threads(where: str, settings: list[dict]) -> list[str]:
+    """How many threads the ways had that were tried with one number of them for lack of time."""
+    found = sorted({s["ways"][way]["threads"] for s in settings for way in ("plain", "vmap") if way in s["ways"]})
+    return [f"Threads of the plain loop and vmap in {where}: {' or '.join(map(str, found))}."] if found else []
+
+
+def by_member(memory: list[dict]) -> list[str]:
+    """One line a net: what a member more takes of memory, twice, beside what is said before the start."""
+    if not memory:
+        return []
+    rows = ["Memory that a member more takes, MB, twice in a row, beside what `wdlab.memory` says beforehand:", ""]
+    rows += ["| net | width | from members to members | taken | said |", "|---" * 5 + "|"]
+    for told in memory:
+        counts = " / ".join(f"{a} to {b}" for a, b in pairwise(told["members"]))
+        each = " / ".join(f"{mb:.1f}" for mb in told["each_mb"])
+        rows.append(f"| {told['net']} | {told['width']} | {counts} | {each} | {told['said_mb']:.1f} |")
+    return rows
+
+
 def block(told: dict, picture: Path) -> str:
     """What the README says."""
     machine, settings = told["machine"], told["settings"]
     where = f"{machine['name']}, {machine['cores']} cores, torch {machine['torch']}, Python {machine['python']}"
     turns = f"medians of {settings[0]['repeats']} turns (smallest to largest)"
     says = [f"Measured on {where}, device {machine['device']}; {turns}.", SHARED]
-    drawn = [s for by, _ in PANELS for s in panel(settings, by)]
-    threads = sorted({s["ways"][way]["threads"] for s in drawn for way in ("plain", "vmap") if way in s["ways"]})
-    says += [f"Threads of the plain loop and vmap in the picture: {' or '.join(map(str, threads))}."] if threads else []
+    says += threads("the picture", [s for by, _ in PANELS for s in panel(settings, by)])
+    says += threads("the short runs of all nets", [s for s in settings if s.get("tested")])
     image = [f"![{in_words(settings)}]({picture.as_posix()})"] if any(panel(settings, by) for by, _ in PANELS) else []
     parts = [
         says,
@@ -151,6 +171,7 @@ def block(told: dict, picture: Path) -> str:
         loading(told.get("overheads")),
         by_members(settings),
         image,
+        by_member(told["memory"]),
     ]
     return "\n".join([BEGIN, "\n\n".join("\n".join(part) for part in parts if part), END])
 

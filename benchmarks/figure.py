@@ -28,7 +28,11 @@ SHARED = (
     "have in common, which no other way does. All other runs differ from the first step on."
 )
 LOOK = {"plain": "o-", "vmap": "s--", "processes": "^:", "sweep": "D-"}
-PANELS = (("members", "members"), ("width", "width, 12 members"), ("steps", "steps, 12 members"))
+PANELS = (
+    ("members", "members, width 100, 62 steps"),
+    ("width", "width, 12 members, 62 steps"),
+    ("steps", "steps, 12 members, width 100"),
+)
 USUAL = {"net": "mlp", "width": 100, "members": 12, "steps": 62}
 
 
@@ -74,7 +78,8 @@ def in_words(settings: list[dict]) -> str:
         for way in ("plain", "sweep"):
             pairs = ", ".join(f"{cost(s, way, by):.2g} at {s[by]}" for s in found if way in s["ways"])
             told.append(f"by {by}, {NAMES[way]}: {pairs} ({unit})")
-    return "Cost of training MLPs " + "; ".join(told) + "."
+    labels = "; ".join(label for _, label in PANELS)
+    return f"Cost of training MLPs ({labels}) " + "; ".join(told) + "."
 
 
 def by_members(settings: list[dict]) -> list[str]:
@@ -83,17 +88,21 @@ def by_members(settings: list[dict]) -> list[str]:
     if not short:
         return []
     series = [*panel(settings, "members"), *short]
-    nets, counts = list(dict.fromkeys(s["net"] for s in series)), sorted({s["members"] for s in short})
-    cells = {(s["net"], s["members"]): costs(s) for s in series}
-    told = "Milliseconds a member and step, plain loop / vmap / wdlab, in short runs (what is done once weighs much):"
-    rows = [told, ""]
+    nets, counts = list(dict.fromkeys(name_of(s) for s in series)), sorted({s["members"] for s in short})
+    cells = {(name_of(s), s["members"]): costs(s) for s in series}
+    told = f"Milliseconds a member and step, {' / '.join(NAMES.values())}, in short runs"
+    rows = [f"{told} (what is done once weighs much):", ""]
     rows += [f"| members | {' | '.join(nets)} |", "|---" * (1 + len(nets)) + "|"]
     return rows + [f"| {count} | {' | '.join(cells.get((net, count), '') for net in nets)} |" for count in counts]
 
 
+def name_of(setting: dict) -> str:
+    return f"{setting['net']} {setting['width']}"
+
+
 def costs(setting: dict) -> str:
-    ways = ("plain", "vmap", "sweep")
-    return " / ".join(f"{cost(setting, way, 'members'):.3g}" if way in setting["ways"] else "-" for way in ways)
+    """What a member and step cost in every way, in milliseconds."""
+    return " / ".join(f"{cost(setting, way, 'members'):.3g}" if way in setting["ways"] else "-" for way in NAMES)
 
 
 def table(settings: list[dict]) -> list[str]:
@@ -112,6 +121,13 @@ def table(settings: list[dict]) -> list[str]:
     return rows
 
 
+def losses(settings: list[dict]) -> list[str]:
+    """Where plain loops in processes were the faster ones."""
+    rivals = [s for s in settings if not s.get("tested") and "processes" in s["ratios"]]
+    lost = dict.fromkeys(s["net"] for s in rivals if s["ratios"]["processes"]["median"] < 1)
+    return [f"Plain loops in processes were faster than wdlab in: {', '.join(lost)}."] if lost else []
+
+
 def verdicts(goals: list[dict]) -> list[str]:
     """One line a goal."""
     rows = ["| goal | | measured | |", "|---|---|---|---|"] if goals else []
@@ -127,7 +143,8 @@ def loading(overheads: dict | None) -> list[str]:
         return []
     whole, torch = (overheads[name]["median_s"] for name in ("everything", "torch"))
     return [
-        f"The first use of `wdlab.sweep` takes {whole:.1f} s; `import torch` alone, which is part of it, {torch:.1f} s."
+        f"`import wdlab` leaves torch to its first use: that of `wdlab.sweep` takes {whole:.1f} s, "
+        f"of which `import torch` alone takes {torch:.1f} s."
     ]
 
 
@@ -159,14 +176,17 @@ def block(told: dict, picture: Path) -> str:
     """What the README says."""
     machine, settings = told["machine"], told["settings"]
     where = f"{machine['name']}, {machine['cores']} cores, torch {machine['torch']}, Python {machine['python']}"
-    turns = f"medians of {settings[0]['repeats']} turns (smallest to largest)"
-    says = [f"Measured on {where}, device {machine['device']}; {turns}.", SHARED]
+    repeats = " or ".join(map(str, sorted({s["repeats"] for s in settings})))
+    turns = f"medians of {repeats} turns (smallest to largest)"
+    rates = [s["sgemm_gflops"] for s in settings]
+    speed = f"sgemm reached {max(rates):.0f} GF/s (its best at one setting: {min(rates):.0f} to {max(rates):.0f})"
+    says = [f"Measured on {where}, device {machine['device']}; {turns}; {speed}.", SHARED]
     says += threads("the picture", [s for by, _ in PANELS for s in panel(settings, by)])
     says += threads("the short runs of all nets", [s for s in settings if s.get("tested")])
     image = [f"![{in_words(settings)}]({picture.as_posix()})"] if any(panel(settings, by) for by, _ in PANELS) else []
     parts = [
         says,
-        table(settings),
+        [*table(settings), "", *losses(settings)],
         verdicts(told["goals"]),
         loading(told.get("overheads")),
         by_members(settings),
@@ -179,6 +199,8 @@ def block(told: dict, picture: Path) -> str:
 def joined(files: list[Path]) -> dict:
     """The parts of a benchmark that ran one after another, as one."""
     parts = [json.loads(file.read_text()) for file in files]
+    if len({json.dumps(part["machine"]) for part in parts}) > 1:
+        raise SystemExit(f"{', '.join(map(str, files))} were not measured on one machine with one set of versions")
     lists = {name: [one for part in parts for one in part[name]] for name in ("settings", "goals", "memory")}
     return parts[0] | lists
 

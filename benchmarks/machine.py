@@ -8,15 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import joblib
 import torch
-
-TICKS = 3  # hundredths of a second of work that make a process one of those that worked
 
 
 def cores() -> int:
@@ -33,41 +31,28 @@ def clock(device: torch.device) -> float:
 
 @dataclass
 class Spent:
-    """What a piece of work took: seconds by the clock, seconds of this process, the peak of memory in MB."""
+    """What a piece of work took: seconds by the clock."""
 
     seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    peak_mb: float | None = None
 
 
 @contextmanager
 def spending(device: torch.device) -> Iterator[Spent]:
-    """Measure what is done within the block; on a GPU its memory, else the sum over the processes that worked."""
-    spent, before = Spent(), _reset_peaks(device)
-    began, cpu = clock(device), time.process_time()
+    """Measure what is done within the block."""
+    spent, began = Spent(), clock(device)
     yield spent
-    spent.seconds, spent.cpu_seconds = clock(device) - began, time.process_time() - cpu
-    spent.peak_mb = _peak(device, before)
+    spent.seconds = clock(device) - began
 
 
-def _reset_peaks(device: torch.device) -> dict[Path, int]:
-    """Forget the peaks so far; the ticks that every process here has worked."""
+def peak(device: torch.device) -> float | None:
+    """The peak of memory in MB since this process began, with those that came from it; on a GPU of its memory.
+
+    None where nobody tells: on a GPU when other processes did the work, and on systems other than Linux.
+    """
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    found = {folder: _ticks(folder) for folder in _family()}
-    for folder in found:
-        with suppress(OSError):  # not on this system, or not allowed: peaks are then those since the start
-            (folder / "clear_refs").write_text("5")
-    return found
-
-
-def _peak(device: torch.device, before: dict[Path, int]) -> float | None:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    own, *others = _family() or [Path()]
-    worked = [own, *(folder for folder in others if _ticks(folder) - before.get(folder, 0) >= TICKS)]
-    peaks = [_status(folder).get("VmHWM") for folder in worked]
-    return sum(int(peak.split()[0]) for peak in peaks if peak) / 1e3 if peaks[0] else None
+        return torch.cuda.max_memory_allocated(device) / 1e6 or None
+    found = [_status(folder).get("VmHWM") for folder in _family()]
+    return sum(int(one.split()[0]) for one in found if one) / 1e3 or None
 
 
 def _family() -> list[Path]:
@@ -90,16 +75,9 @@ def _status(folder: Path) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
-def _ticks(folder: Path) -> int:
-    try:
-        user, system = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
-    except OSError:
-        return 0
-    return int(user) + int(system)
-
-
 def sgemm(device: torch.device, size: int = 1536) -> float:
     """The best rate of a square float32 matrix product seen here with all cores, in GF/s."""
+    size = size if device.type == "cpu" else 4 * size  # a GPU is done with a small one before it is asked again
     before = torch.get_num_threads()
     torch.set_num_threads(cores())
     a = torch.randn(size, size, device=device)

@@ -1,13 +1,17 @@
-"""What a member takes of memory beside what `wdlab.memory` says it needs: each in a process of its own."""
+"""What memory it takes, each time in a fresh process: a member, beside what `wdlab.memory` says; a way, as a whole.
+
+python benchmarks/peaks.py WAY NET WIDTH MEMBERS [DEVICE]      the peak in MB; "member": of a training alone
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
+import machine
 import torch
-from settings import NETS
+import ways
+from settings import NETS, Setting
 
 from wdlab import Training
 from wdlab.memory import needed
@@ -27,7 +31,7 @@ def measure() -> list[dict]:
     """Peaks of processes that train 1, 2 and 3 times as many more members; what one takes, and is said to need."""
     found = []
     for net, (width, counts) in CASES.items():
-        peaks = [peak(net, width, members) for members in counts]
+        peaks = [peak("member", net, width, members) for members in counts]
         if peaks[0] is None:  # only Linux tells
             continue
         each = [(more - less) / (b - a) for less, more, a, b in zip(peaks, peaks[1:], counts, counts[1:], strict=False)]
@@ -38,11 +42,16 @@ def measure() -> list[dict]:
     return found
 
 
-def peak(net: str, width: int, members: int) -> float | None:
-    """The peak in MB of a new process that trains so many members for a few steps."""
-    words = [sys.executable, __file__, net, str(width), str(members)]
-    told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-    return float(told) if told.strip() else None
+def of_way(way: str, setting: Setting, device: str) -> float | None:
+    """The peak of one way, all its processes together, torch included; it does not depend on the number of steps."""
+    return peak(way, setting.net, setting.width, setting.members, device)
+
+
+def peak(way: str, net: str, width: int, members: int, device: str = "cpu") -> float | None:
+    """The peak in MB of a fresh process that trains so many members for a few steps; None where nobody tells."""
+    words = [sys.executable, __file__, way, net, str(width), str(members), device]
+    *_, told = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    return None if told == "None" else float(told)
 
 
 def show(found: list[dict]) -> None:
@@ -56,14 +65,18 @@ def show(found: list[dict]) -> None:
         )
 
 
-def train(net: str, width: int, members: int) -> None:
-    """In the new process."""
+def train(way: str, net: str, width: int, members: int, name: str) -> None:
+    """In the fresh process."""
     torch.set_num_threads(1)
-    Training(NETS[net].runs(members, width, STEPS), "cpu", threads=1).advance(STEPS)
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    print(*(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmHWM")))
+    setting, device = Setting(net, width, members, STEPS), ways.device_called(name)
+    if way == "member":
+        Training(setting.runs(), name, threads=1).advance(STEPS)
+    else:
+        work = ways.prepare(way, setting, device)
+        assert work is not None
+        work()
+    print(machine.peak(device))
 
 
 if __name__ == "__main__":
-    train(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    train(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

@@ -1,7 +1,7 @@
 """(a): the loop that a good engineer writes for one network, of torch.nn modules and torch.optim's optimizers.
 
-Data on the device, channels last for images, fused optimizers, which were the fastest of torch's four kinds of loop at
-every width tried; one network after another.
+Data on the device; channels last for images and for signals, which as images one row tall take a fifth less time;
+fused optimizers, which were the fastest of torch's four kinds of loop at every width tried; one network after another.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from wdlab import Run
 from wdlab.models import MLP, MemberModel, ResNet, Transformer
 from wdlab.models.transformer import PAD, START, positions
 from wdlab.tasks import generator
+from wdlab.tasks.task import Order
 
 
 class Outcome(NamedTuple):
@@ -61,9 +62,10 @@ def train(run: Run, net: nn.Module, given: Data) -> Outcome:
     """The training loop everybody knows, with the toggle of weight decay in it."""
     optimizer = optimizer_of(run, net)
     on, rates = run.decay.timing.table(run.steps).tolist(), run.schedule.table(run.steps).tolist()
-    batches, total = run.task.batches([run.seed], len(given.labels)), torch.zeros((), device=given.labels.device)
+    device = given.labels.device
+    batches, total = order([run.seed], run, device), torch.zeros((), device=device)
     for step in range(run.steps):
-        batch = batches.indices(step)[0].to(given.labels.device)
+        batch = batches.indices(step)[0]
         loss = loss_of(net, given.inputs[batch], given.labels[batch])
         optimizer.zero_grad()
         loss.backward()
@@ -74,6 +76,11 @@ def train(run: Run, net: nn.Module, given: Data) -> Outcome:
         total += loss.detach()
     with torch.no_grad():
         return Outcome(float(total) / run.steps, float(accuracy(net.eval(), given)))
+
+
+def order(seeds: list[int], run: Run, device: torch.device) -> Order:
+    """Which examples come when, on the device once a pass."""
+    return Order(run.task, run.task.batch_size, seeds, len(run.task.arrays()), device)
 
 
 def optimizer_of(run: Run, net: nn.Module) -> torch.optim.Optimizer:
@@ -104,7 +111,7 @@ def accuracy(net: Callable[..., Tensor], given: Data) -> Tensor:
 def operations(runs: list[Run]) -> int:
     """Multiplications and additions in all matrix products and convolutions of the training steps."""
     given, [net] = data(runs[0], torch.device("cpu")), networks(runs[:1], torch.device("cpu"))
-    batch = runs[0].task.batches([runs[0].seed], len(given.labels)).indices(0)[0]
+    batch = order([runs[0].seed], runs[0], torch.device("cpu")).indices(0)[0]
     with FlopCounterMode(display=False) as counted:
         loss_of(net, given.inputs[batch], given.labels[batch]).backward()
     return counted.get_total_flops() * sum(run.steps for run in runs)
@@ -115,31 +122,30 @@ def network(model: MemberModel, member: int) -> nn.Module:
     if isinstance(model, Transformer):
         return PlainTransformer(model, member)
     if isinstance(model, ResNet):
-        net = PlainResNet(model, member)
-        return net.to(memory_format=torch.channels_last) if model.spatial == 2 else net
+        return PlainResNet(model, member).to(memory_format=torch.channels_last)
     assert isinstance(model, MLP)
     return perceptron(model, member)
 
 
 class PlainResNet(nn.Module):
-    """One member of a ResNet, its layers by their names in the model."""
+    """One member of a ResNet, its layers by their names in the model; a signal is an image one row tall."""
 
     def __init__(self, model: ResNet, member: int) -> None:
         super().__init__()
         self.names, self.layers = model.blocks, nn.ModuleDict()
-        conv, norm = (nn.Conv1d, nn.BatchNorm1d) if model.spatial == 1 else (nn.Conv2d, nn.BatchNorm2d)
         for name, stride in model.strides.items():
             weight = model.get_parameter(f"weight_{name}").data[member].clone()
-            after, before, size = weight.shape[:3]
-            layer = conv(before, after, size, stride, size // 2, bias=False)
+            weight = weight.unsqueeze(2) if model.spatial == 1 else weight
+            after, before, *size = weight.shape
+            layer = nn.Conv2d(before, after, size, stride, [length // 2 for length in size], bias=False)
             layer.weight.data = weight
-            self.layers[name] = nn.Sequential(layer, norm(after))
+            self.layers[name] = nn.Sequential(layer, nn.BatchNorm2d(after))
         self.head = nn.Linear(*model.weight_head.shape[1:])
         self.head.weight.data = model.weight_head.data[member].T.contiguous()
         self.head.bias.data = model.bias_head.data[member].clone()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.layers["stem"](x))
+        x = F.relu(self.layers["stem"](x if x.ndim == 4 else x.unsqueeze(2)))
         for name in self.names:
             short = self.layers[f"{name}_short"](x) if f"{name}_short" in self.layers else x
             x = self.layers[f"{name}_b"](F.relu(self.layers[f"{name}_a"](x)))

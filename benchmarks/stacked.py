@@ -33,19 +33,18 @@ def train(
     device, first = given.labels.device, runs[0]
     optimizer = optimizer_of(first, parameters)
     seeds = sorted({run.seed for run in runs})
-    batches, member = (
-        first.task.batches(seeds, len(given.labels)),
-        torch.tensor([seeds.index(run.seed) for run in runs]),
-    )
+    batches = plain.order(seeds, first, device)
+    member = torch.tensor([seeds.index(run.seed) for run in runs], device=device)
     rates, decay = first.schedule.table(first.steps).tolist(), decays(runs).to(device)
+    anywhere = decay.amax((0, 2)).gt(0).tolist()
     losses, total = vmap(loss_of(net)), torch.zeros(len(runs), device=device)
     for step in range(first.steps):
-        batch = batches.indices(step)[member].to(device)
+        batch = batches.indices(step)[member]
         loss = losses(parameters, buffers, given.inputs[batch], given.labels[batch])
         optimizer.zero_grad()
         loss.sum().backward()
         lr = optimizer.param_groups[0]["lr"] = first.optimizer.lr * rates[step]
-        decay_by_hand(parameters, decay[step], lr)
+        decay_by_hand(parameters, decay[step], lr, anywhere)
         optimizer.step()
         total += loss.detach()
     with torch.no_grad():
@@ -68,12 +67,15 @@ def decays(runs: list[Run]) -> Tensor:
 
 
 @torch.no_grad()
-def decay_by_hand(parameters: Tensors, decay: Tensor, lr: float) -> None:
+def decay_by_hand(parameters: Tensors, decay: Tensor, lr: float, anywhere: list[bool]) -> None:
+    """Let lambda act at its two places; one at which no run ever has any is left out."""
     for p in parameters.values():
         if p.ndim > 2 and p.grad is not None:
             inside, beside = decay.view(2, -1, *[1] * (p.ndim - 1))
-            p.grad.addcmul_(p, inside)
-            p.mul_(1 - lr * beside)
+            if anywhere[0]:
+                p.grad.addcmul_(p, inside)
+            if anywhere[1]:
+                p.mul_(1 - lr * beside)
 
 
 def loss_of(net: torch.nn.Module) -> Callable[..., Tensor]:

@@ -756,14 +756,33 @@ EVERY += [every_coupling(MOVED, Model("resnet", 2, 1), Optimizer())]
 EVERY += [SGD_MEMBERS, ADAM_MEMBERS, RMSPROP_MEMBERS, BY_GRADIENT, CONVOLUTIONS, MATCHED]
 
 
+def refuse(tensor: Tensor, *given: object, **named: object) -> None:
+    raise AssertionError(f"a tensor of shape {tuple(tensor.shape)} is read")
+
+
 @pytest.mark.parametrize("members", EVERY)
 def test_a_step_reads_nothing_back_from_the_device(members: list[Run], monkeypatch) -> None:
     monkeypatch.setattr(Training, "_may_stand_still", lambda self: True)  # as on a GPU
     training = Training(members, "cpu")
+    packs = members[0].task == WORDS
+    if packs:
+        training.advance()  # sentences are packed on the host, once a pass
+    for name in ("tolist", "numpy", "cpu"):  # of which a CPU's tensors tell no dispatch mode
+        monkeypatch.setattr(Tensor, name, refuse)
     with NoReading():
-        training.advance(8)
+        training.advance(WORDS.epoch - 1 if packs else 8)
     with pytest.raises(AssertionError, match="reads a number"), NoReading():
         training.weights.sum().item()
+    with pytest.raises(AssertionError, match="is read"):
+        training.weights.tolist()
+
+
+def test_members_of_a_seed_share_one_gather() -> None:
+    training = Training(
+        [run(seed=seed, decay=Decay(strength)) for seed in (3, 5) for strength in (0.0, 0.1, 0.2)], "cpu"
+    )
+    inputs, labels = training.batches.take(0, training.inputs, training.train_labels)
+    assert len(inputs) == len(labels) == 2 and len(training._next_batch()[0]) == 6
 
 
 # Scale does not matter

@@ -13,8 +13,12 @@ from wdlab.run import Run
 COPIES = {"sgd": 13, "adam": 16, "rmsprop": 16}
 """Arrays of all weights at the worst moment, a reading: five that stay, or six, and what splitting a step makes."""
 CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
+    ),
 )
 
 
@@ -32,9 +36,12 @@ def available(device: torch.device) -> float:
     return min([*free, *(_in_container(*paths) for paths in CGROUPS)])
 
 
-def _in_container(limit: str, used: str) -> float:
+def _in_container(limit: str, used: str, parts: str) -> float:
     most, now = _read(limit).strip(), _read(used).strip()
-    return float(most) - float(now) if most.isdecimal() and now.isdecimal() else float("inf")
+    if not (most.isdecimal() and now.isdecimal()):
+        return float("inf")
+    told = dict(line.split() for line in _read(parts).splitlines())
+    return float(most) - float(now) + float(told.get("inactive_file", 0))  # files that were read give way
 
 
 def _read(path: str) -> str:

@@ -65,8 +65,8 @@ display(
 # %% [markdown]
 # ## First, commit to a guess
 #
-# A guess you have written down teaches you more than one you only had. Nobody sees it but you.
-# Commit before you run on: *Run All* goes straight to the answers.
+# A guess you have written down teaches you more than one you only had. Nobody sees it but you (unless your teacher gathers
+# answers, without names; the question then says so). Commit before you run on: *Run All* goes straight to the answers.
 #
 # The network below trains for a fixed number of steps. Weight decay, left on all the time, usually lowers its test error.
 # Suppose you switch decay on **only for the first quarter** of the training and then never again.
@@ -84,7 +84,7 @@ predictions.ask(
 #
 # This is the **Lab**, as it comes. One run has started by itself: decay acts all the time. Now it is your turn:
 #
-# 1. Choose **never** and press **Run**. Which of the three curves moves apart first?
+# 1. Choose **never** and press **Run**. Which moves apart sooner, the test error or the two curves below it?
 # 2. Choose **early**, then **late**. The shaded part of each panel shows when decay acts.
 # 3. Move the two handles to any window of your own. **Stop** stops within one step.
 #
@@ -126,7 +126,7 @@ share = (errors["never"] - errors["early"]) / gain if gain > 0 else 0.0
 answer = "near the run that always decays" if share > 2 / 3 else "about half-way between"
 answer = answer if share > 1 / 3 else "near the run that never decays"
 if gain > 0.005:
-    display(predictions.reveal("early", answer, f"Here early decay kept {share:.0%} of the gain of always."))
+    display(predictions.reveal("early", answer, f"Here early decay had {share:z.0%} of the gain of always."))
 else:
     display(Markdown("On this seed *always* gained next to nothing over *never*, so the guess is not scored."))
 
@@ -143,7 +143,7 @@ else:
 # AdamW). Both runs below use Adam; each coupling has a λ of its own, for one and the same λ would be far too little for the
 # second. The rule beside the buttons shows where λw enters.
 #
-# 1. Choose another coupling and press **Run**. Does it take another λ?
+# 1. Choose another coupling and press **Run**. Does it need another λ to do as well?
 # 2. Press **Run** again and then **Pause**, turn **Decay now** off, and go on. Where does the norm bend?
 # 3. The lowest panel splits each step in two: the part that comes from the loss, and the part that comes from decay.
 
@@ -287,4 +287,5 @@ predictions.score()
 #
 # **In three sentences.** Weight decay shrinks the weights a little at every step. A layer followed by BatchNorm computes
 # the same whatever the scale of its weights, but the scale decides how far a gradient step turns them. Bjorck, Weinberger
-# and Gomes give this as the reason why decay helps; later notebooks put it to the test.
+# and Gomes report that a small norm regularizes because updates become larger relative to the weights; later notebooks put
+# it to the test.

@@ -26,10 +26,11 @@
 # * write weight decay as one line of an update, in two ways, and say when the two agree;
 # * say what the product lr × λ decides, and what λ decides alone;
 # * turn the λ of the AdamW paper into the `weight_decay` of torch;
-# * explain why a convex problem, trained to its end, cannot remember when decay acted.
+# * explain why a convex problem with one minimum, trained to its end, cannot remember when decay acted.
 #
 # **Before this:** [00 · Start here](00_start_here.ipynb). **After this:**
-# [03 · Early weight decay](03_early_weight_decay.ipynb), which uses the last section as its control.
+# [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb);
+# [03 · Early weight decay](03_early_weight_decay.ipynb) uses the last section as its control.
 #
 # **Whose finding.** That the two are equal under plain SGD once λ is rescaled, and that no rescaling makes them equal
 # under an optimizer that divides each weight's gradient by a number of its own, was shown by Loshchilov and Hutter (2019,
@@ -157,9 +158,9 @@ def norms(loss):
 draw.lines({"no gradient": norms(flat), "on the bowl": norms(problem)}, "weight norm")
 
 # %% [markdown]
-# On the left the three lines are one. On the right they start alike and end apart, because the place of rest, g + λw = 0,
-# knows λ and nothing of the learning rate. So *lr × λ is how fast decay acts; λ is how far it goes.* (With BatchNorm this
-# changes again: a network in which the scale of the weights does not matter has no such place of rest.)
+# On the left the three lines are one. On the right they start at one point and end apart, because the place of rest,
+# g + λw = 0, knows λ and nothing of the learning rate. So *lr × λ is how fast decay acts; λ is how far it goes.* (With
+# BatchNorm this changes again: a network in which the scale of the weights does not matter has no such place of rest.)
 #
 # **Which weights?** Here all of them decay. In networks this course decays matrices and kernels, and leaves biases and
 # the scales and shifts of BatchNorm alone. torch's optimizers decay everything they are given; the choice is yours to make.
@@ -168,7 +169,9 @@ draw.lines({"no gradient": norms(flat), "on the bowl": norms(problem)}, "weight 
 # ## The same through the library
 #
 # In `wdlab` a coupling is five numbers, which say where d = λw enters the update: into the first moment *m* (the buffer),
-# into the second moment *v*, into a buffer of its own, divided by √v, or straight onto the weights.
+# into the second moment *v*, into a buffer of its own, divided by √v, or straight onto the weights. (*m* gathers gradients:
+# it is SGD's buffer, and in Adam their running mean. *v*, which only Adam has, is the running mean of their squares, and Adam
+# divides each step by √v.)
 
 # %%
 rows = [f"| `{name}` | " + " | ".join(f"{n:g}" for n in COUPLINGS[name].numbers) + " |" for name in ("l2", "decoupled")]
@@ -198,14 +201,15 @@ draw.trajectories(problem, adam, marks, "Adam, through wdlab")
 # divided. A steady gradient, however small, gives a step of about lr; decay answers with lr λ|w|. The two balance only
 # where λ|w| = 1. Inside this fence at 1/λ the loss wins, and the path ends at the minimum of the loss itself.
 #
-# Real gradients come from small batches and are noisy, and noise changes the picture. A weight with a noisy gradient is
-# divided by a large number: the loss pulls it less, and decay holds it more.
+# Real gradients come from small batches and are noisy, and noise changes the picture. The step of a weight with a noisy
+# gradient is divided by a large number: the loss pulls the weight less, and decay holds it more.
 
 # %% [markdown]
 # ## Turn it yourself
 #
 # 1. With **SGD**, try to part the two lines. Which dials can do it?
-# 2. **SGD with momentum**: is there a λ, strong or weak, that brings the two ends together?
+# 2. **SGD with momentum**: is there a λ, strong or weak, that brings the two ends together? (Other than one so weak that
+#    neither moves the end.)
 # 3. **Adam** without noise: raise λ until AdamW's resting point leaves the minimum of the loss. Where is the fence?
 # 4. **Adam** with **equal** noise of size 1, then with **unequal** noise. Which of the two brings l2 and AdamW together?
 # 5. Any optimizer, decay in the **first half** only. Where does the path end, and why there?
@@ -216,12 +220,13 @@ Trajectory(optimizer="Adam", noise="unequal", lr=0.05)
 # %% [markdown]
 # ### And in a network?
 #
-# Here is the **Lab** of notebook 00 with three more dials. It has trained a network under *plain SGD*, once with l2 and once
-# with decoupled decay. The thin line is the first run and the bold one the second; where you see only one, the thin one lies
-# beneath it. Where they part a little, rounding does it: a network, unlike a bowl, lets a difference in the last digit grow.
+# Here is the **Lab** of notebook 00 with dials for optimizer and coupling in place of that for timing. It has trained a
+# network under *plain SGD*, once with l2 and once with decoupled decay. The thin line is the first run and the bold one
+# the second; where you see only one, the thin one lies beneath it. Where they part a little, rounding does it: a
+# network, unlike a bowl, lets a difference in the last digit grow.
 #
-# Now choose **SGD**, which has momentum, and press **Run** under both couplings at the same λ; then **Adam**. Look at the
-# weight norms: which λ of decoupled decay ends where l2 ends?
+# Now choose **SGD**, which here means with momentum 0.9 (in the picture above it meant without), and press **Run** under
+# both couplings at the same λ; then **Adam**. Look at the weight norms: which λ of decoupled decay ends where l2 ends?
 
 # %%
 lab = Lab(
@@ -240,9 +245,10 @@ lab
 # ## The measurement
 #
 # One bowl is an example. The claims below try many bowls in ten weights, each drawn at random from its seed, and say
-# beforehand what would count. A *gap* is the distance between the two ends, measured by how far l2 decay moves the place
-# of rest: a gap of 1 means that the difference between the couplings is as large as all that decay does. Each claim has
-# a *control*, the same measurement where the claim must fail.
+# beforehand what would count. A *gap* is the distance between the two ends (for plain SGD the largest on the whole way;
+# for Adam, which hovers, an end is the mean over the second half), measured by how far l2 decay moves the place of rest: a
+# gap of 1 means that the difference between the couplings is as large as all that decay does. Each claim has a *control*,
+# the same measurement where the claim must fail.
 
 
 # %%
@@ -274,8 +280,9 @@ display(
 )
 
 # %% [markdown]
-# Where, then, does AdamW rest? Proposition 3 of Loshchilov and Hutter gives a hint: if Adam divides weight i by a
-# constant sᵢ, decoupled decay is a penalty after all, (λ/2) Σ sᵢ wᵢ². Take the size of the noise for sᵢ and look:
+# Where, then, does AdamW rest? Proposition 3 of Loshchilov and Hutter gives a hint: if Adam divides the gradient of
+# weight i by a constant sᵢ, decoupled decay is a penalty after all, (λ/2) Σ sᵢ wᵢ². Take the size of the noise for sᵢ
+# and look:
 
 # %%
 seeds = list(sgd.seeds)
@@ -314,8 +321,9 @@ draw.lines({"Distance from the minimum of the loss": away}, "distance")
 # %% [markdown]
 # While decay acts, *first 0.5* goes where *always* goes. When decay ends it turns around and walks to the minimum of the
 # loss, the only place where it can rest. Along a direction of curvature h, each step multiplies what is left of decay's
-# effect by 1 − lr h: the flattest direction remembers longest, and none remembers for ever. So the longer the run, the
-# less remains:
+# effect by 1 − lr h: the flattest direction remembers longest, and none remembers for ever. (Were there fewer examples than
+# weights, the loss would be flat along some directions, and there 1 − lr h would be 1: what decay took along them would never
+# come back.) So, once a run is long enough for decay to do its work, the longer it is, the less remains:
 
 # %%
 lengths = [20, 50, 100, 200, 500, 1000, 2000]
@@ -460,9 +468,9 @@ display(Markdown(f"Under a falling learning rate early decay keeps a trace of **
 #   therefore trains its convex control to convergence, and asks what happens to networks when the learning rate stays up.
 # * **Bowls are not networks.** In a bowl the curvature is the same everywhere and there is one minimum. Where Adam rests
 #   depends on its noise, here normal and of constant size; in training it changes as training goes on.
-# * **What the papers do that we do not.** They compare the couplings on real tasks: image classification (Loshchilov and
-#   Hutter), translation and games (Bjorck, Weinberger and Gomes). Equal λ, as here, shows that two methods differ, not
-#   which of them is better.
+# * **What the papers do that this notebook does not.** They compare the couplings on real tasks: image classification
+#   (Loshchilov and Hutter), translation and games (Bjorck, Weinberger and Gomes); notebooks 08 and 09 come back to it,
+#   on small ones. Equal λ, as here, shows that two methods differ, not which of them is better.
 
 # %% [markdown]
 # ## Your score
@@ -473,10 +481,11 @@ predictions.score()
 # %% [markdown]
 # **In three sentences.** Weight decay is one line, and under plain SGD it does not matter whether you write it as a
 # penalty or as a shrinking of the weights. As soon as the optimizer treats the gradient, by adding it up or by dividing
-# it, it matters whether decay is treated along with it. In a convex problem trained to its end only the decay that still
-# acts at the end counts, so if early decay matters in networks, the reason lies on their path.
+# it, it matters whether decay is treated along with it. In a convex problem with one minimum, trained to its end, only the
+# decay that still acts at the end counts, so if early decay matters in networks, the reason lies on their path.
 #
-# **Next:** [03 · Early weight decay](03_early_weight_decay.ipynb), where the path does matter, or back to
+# **Next:** [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb), on what the length of weights does
+# in a network. Then [03 · Early weight decay](03_early_weight_decay.ipynb), where the path does matter. Or back to
 # [00 · Start here](00_start_here.ipynb) to play.
 #
 # ### References

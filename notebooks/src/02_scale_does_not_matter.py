@@ -78,9 +78,10 @@ device = "auto"
 # %% [markdown]
 # ## Commit to a guess
 #
-# A network with BatchNorm behind every hidden layer has been trained. Now every hidden weight is multiplied by 3.
-# Commit before you run on: *Run All* goes straight to the answers. The last question wants a number, how far it may be off,
-# and how sure you are of that: together they say how likely you think every other number.
+# A network with BatchNorm behind every hidden layer has been trained. Now every hidden weight is multiplied by 3, and
+# what BatchNorm remembers for evaluation is brought up to date. Commit before you run on: *Run All* goes straight to the
+# answers. The last question wants a number, how far it may be off, and how sure you are of that: together they say how
+# likely you think every other number.
 
 # %%
 predictions = Predictions()
@@ -90,12 +91,15 @@ display(
     predictions.ask("loss", "What happens to the test loss?", LOSSES),
     predictions.ask("turn", "How far does one step of plain SGD at the same learning rate turn the weights?", TURNS),
     predictions.ask(
-        "angle", "Another run, long enough to settle, with 4 times the λ. How far does a step turn the weights?", ANGLES
+        "angle",
+        "Another run of SGD (constant learning rate), long enough to settle, with 4 times the λ. How far does a step turn "
+        "the weights?",
+        ANGLES,
     ),
     predictions.ask_number(
         "degrees",
-        "SGD with momentum 0.9, lr 0.1 and λ 0.01, once the norm stands still: by how many degrees does a step turn the "
-        "weights?",
+        "SGD with momentum 0.9, an l2 penalty of λ 0.01 and a constant lr of 0.1, once the norm stands still: by how many "
+        "degrees does a step turn the weights?",
         low=0,
         high=10,
         unit="degrees",
@@ -148,7 +152,8 @@ display(Markdown("\n".join(rows)))
 # 2. **The gradient stands at a right angle to the weights.** If moving along w changes nothing, the gradient has no part
 #    along w: ⟨g, w⟩ = 0. (The cosine is a rounding error.)
 # 3. **The gradient shrinks as the weights grow.** Take the gradient of both sides of the first fact: c g(cw) = g(w). So
-#    ‖w‖ ‖g‖ is the same at every scale. It is the gradient the weights would have at length 1, and we call it G.
+#    ‖w‖ ‖g‖ is the same at every scale. It is the length that the gradient would have at weights of length 1, and we call
+#    it G.
 #
 # What does it mean for a step? Only the direction of w matters, so measure a step by the angle it turns w. A step of
 # plain SGD has length lr ‖g‖, at a right angle to w, so the tangent of the angle is
@@ -217,7 +222,11 @@ display(
     predictions.reveal(
         "loss", LOSSES[1] if blind.holds else LOSSES[2], f"It changed by {-blind.effect:.1g} of itself."
     ),
-    predictions.reveal("turn", TURNS[0] if power.holds else TURNS[2], f"The power of c is −2 to {-power.effect:.1g}."),
+    predictions.reveal(
+        "turn",
+        TURNS[0] if power.holds else TURNS[2],
+        f"The powers of c are −2 (SGD) and −1 (Adam), to within {-power.effect:.1g}.",
+    ),
 )
 
 # %% [markdown]
@@ -284,7 +293,8 @@ draw.overlaid(losses, "Training loss of three networks", "step", "loss (nats)")
 #
 # Momentum needs no care, because it starts from nothing: the buffer collects
 # gradients that are 1/c as large, at a rate c² as high. (Multiply weights in the *middle* of a run, and the buffer has to
-# be divided by c with them.) Under Adam the same holds with lr × c, and λ divided by c.
+# be divided by c with them.) Under Adam with decoupled decay the same holds with lr × c, and λ divided by c. (With l2 inside
+# Adam λ must be divided by c², as the penalty has to shrink with the gradient.)
 
 # %%
 matched = check("matched-lr-same-network")
@@ -342,7 +352,8 @@ figures.lines({f"start at {s}": walk_by_hand(s) for s in (0.5, 2, 10)}, "Norm of
 #
 # $$w_{t+1} = (1 + \mu - \mathrm{lr}\,\lambda)\, w_t - \mu\, w_{t-1} - \mathrm{lr}\, g_t .$$
 #
-# Take the inner product with $w_t$. The gradient drops out, because it stands at a right angle. If the norm stands still,
+# Take the inner product with $w_t$. The gradient drops out, because it stands at a right angle. If the norm stands still, the
+# cosine of the angle comes to rest as well (each step keeps only $-\mu$ of its distance from where it rests). Then
 # $\langle w_{t+1}, w_t\rangle = \langle w_t, w_{t-1}\rangle = \|w\|^2\cos\theta$, so $(1+\mu)\cos\theta = 1+\mu-\mathrm{lr}\,\lambda$, and for
 # small lr λ
 #
@@ -515,7 +526,8 @@ recorded("02")
 # difficulty 1 of 5 · importance 5 of 5 · 3 minutes
 #
 # Weights that feed a BatchNorm are made 5 times as long. By which number do you multiply
-# the learning rate of SGD so that training goes on as if nothing had happened?
+# their learning rate so that training goes on as if nothing had happened? (Under plain SGD without decay, and for these
+# weights only.)
 #
 # <details><summary>Hint</summary>lr/‖w‖² has to stay as it was.</details>
 
@@ -636,8 +648,10 @@ chapter02.check_decay_for_angle(decay_for)
 # * **The controls.** Had the loss stayed without BatchNorm, or had the longer weights at the old learning rate reached
 #   the same network, the reason given here would be wrong.
 # * **Exactness ends where eps begins**, as measured above.
-# * **Not every weight is free of scale.** The last layer, biases, and BatchNorm's own scales and shifts are not. With a
-#   mask that decays "everything" these shrink as well, and that does change the function.
+# * **Not every weight is free of scale.** The last layer is not, and it decays in this course as it does elsewhere, which
+#   does change the function. Nor are its biases, or the scales and shifts of the last BatchNorm; a mask that decays
+#   "everything" shrinks these as well. (The scales and shifts of an earlier BatchNorm in this MLP are free of a common
+#   factor: the next BatchNorm undoes it.)
 # * **Equilibrium takes time.** About 1/(lr λ) steps with decoupled decay: how long is that for settings people use?
 
 # %%
@@ -648,11 +662,11 @@ for lr, weight_decay in ((1e-3, 0.01), (1e-3, 0.1), (3e-4, 0.1), (1e-2, 0.3)):
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# * Short runs with a small lr λ never get there, and a falling learning rate keeps moving the goal. The runs of notebook 03
-#   are such runs. There the norm is not at its equilibrium, and that it is *not* is what early decay lives on.
+# * Short runs with a small lr λ never get there, and a falling learning rate keeps moving the goal. The runs of notebook
+#   03 are such runs. There the norm is not at its equilibrium, and only so can decay that has ended still be seen in it.
 # * **What the papers do that we do not.** Kosson and colleagues give the angle of Lion, too; van Laarhoven looks at Layer and
-#   Weight Normalization as well. That steps should be large for the sake of generalization is the paper's claim, and nothing on
-#   this page shows it.
+#   Weight Normalization as well. That updates which are larger relative to the weights regularize is the claim of Bjorck,
+#   Weinberger and Gomes, and nothing on this page shows it.
 
 # %% [markdown]
 # ## Your score
@@ -663,8 +677,9 @@ predictions.score()
 # %% [markdown]
 # **In three sentences.** BatchNorm makes the loss blind to the length of the weights that feed it, so their gradient
 # stands at a right angle to them and shrinks as they grow. What a learning rate does to such weights is decided by
-# lr/‖w‖², under Adam by lr/‖w‖, and weight decay, by setting the norm, sets it. Left alone long enough, the norm stands
-# still and each step turns the weights by an angle that depends on lr λ and momentum alone.
+# lr/‖w‖², under Adam by lr/‖w‖, and weight decay, by setting the norm, sets it. At a constant learning rate, left alone long
+# enough, the norm stands still, and under SGD (under AdamW nearly) each step turns the weights by an angle that depends on
+# lr λ and momentum (β₁) alone; under Adam with l2 it depends on the gradient, too.
 #
 # **Next:** [03 · Early weight decay](03_early_weight_decay.ipynb): what if decay ends early? Then
 # [04 · The norm stays small](04_the_norm_stays_small.ipynb) follows the norm and the effective learning rate through such

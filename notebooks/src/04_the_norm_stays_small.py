@@ -525,7 +525,7 @@ chapter04.check_same_state(same_state)
 # * **One learning rate.** All runs start at lr 0.1, chosen for decay. *Never* might do better at a rate of its own, and then
 #   part of decay's gain would be due to a badly chosen rate. The cell below tries one. It is no test of a larger *effective*
 #   learning rate: without decay a larger lr also makes the weights longer (‖W‖⁴ grows with lr², notebook 06 has the rule), and
-#   that takes it back. The cell says how much is left at the end.
+#   that takes much of it back. The cell says what is left at the end; what *early* has stands in a table above.
 # * **What a copy cannot copy.** The head and the BatchNorm parameters have a scale that matters. They are never copied, so
 #   whatever decay of the head does is missing from every arm; a share below 100% may lie there.
 # * **What the paper does that we do not.** Bjorck, Weinberger and Gomes train ResNet-18 on CIFAR-10, ResNet-50 on CIFAR-100

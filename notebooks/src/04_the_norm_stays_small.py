@@ -81,8 +81,8 @@ predictions.ask(
 # %%
 predictions.ask(
     "alone",
-    "Another keeps its weights small by rescaling them, but at the effective learning rate of the run without decay. "
-    "What share of the gain is its?",
+    "Another is rescaled after every step to the norm it began with, at the effective learning rate of the run without "
+    "decay. What share of the gain is its?",
     SHARES,
 )
 
@@ -316,7 +316,9 @@ display(Markdown("\n".join(["| arm | effective lr at the end, in units of never'
 
 # %% [markdown]
 # So hold the norm, and take the rise away: the same rescaling at the effective learning rate of *never*. For plain SGD
-# nothing could remain, by algebra (an exercise below). With momentum it is a question for measurement.
+# nothing could remain, by the algebra of exercise 1: what turns alike at every step ends alike, whatever its length. With
+# momentum the buffer holds gradients that were taken at other lengths, and `Match` leaves it as it is (exercise 4 says what
+# it would need). So there it is a question for measurement.
 
 # %%
 alone = check("small-norm-alone-gains-little")
@@ -379,10 +381,12 @@ elsewhere
 # %% [markdown]
 # A claim carries over where it is supported *and* its control vanishes. *Inconclusive* is no support, and *not supported* says
 # that the effect lies below the bar. Read the claims about arms together with *early-beats-never* on the same network, in
-# [03 · Early weight decay](03_early_weight_decay.ipynb): where early decay gains nothing there is nothing to recover, and a
-# copy that does nothing either would pass. The angle of a step depends on the norm and also on the gradient, so on how
-# closely each network fits its training set by then, and there seeds may differ. Where the control at a constant rate does not
-# vanish, it stays open whether such a rate takes the larger angle, or the small norm, away on that network.
+# [03 · Early weight decay](03_early_weight_decay.ipynb): where early decay gains nothing there is nothing to recover; where it
+# loses, a copy that does nothing would recover "over half"; and where a small norm gains nothing in any case,
+# *small-norm-alone-gains-little* passes, and only its control says that there was nothing to lose. The angle of a step depends
+# on the norm and also on the gradient, so on how closely each network fits its training set by then, and there seeds may
+# differ. Where the control at a constant rate does not vanish, it stays open whether such a rate takes the larger angle, or
+# the small norm, away on that network.
 #
 # Everything on one page: how small, how far (log2 of a ratio), then the arms, first the MLP as measured here, then the ResNets
 # on record. Blue: the claim, which should lie right of the orange bar. Grey: its control, which should lie left of it.
@@ -514,11 +518,14 @@ chapter04.check_same_state(same_state)
 # %% [markdown]
 # ## What would change our mind
 #
-# * **The controls.** Had a run gained by copying *late* decay's effective learning rate, or by a small norm at never's, then
-#   copying as such would help, and not what is copied.
+# * **The controls.** Had a run recovered half of the gain by copying *late* decay's effective learning rate, then copying as
+#   such would help, and not what is copied. Had it by early's norm at never's effective learning rate, then the norm would
+#   help without the turning. (Where a control vanishes, it recovered less than half; that is less, and not nothing.)
 # * **The constant rate.** Had the norm stayed as small there too, the schedule would not be the reason that it stays.
-# * **One learning rate.** All runs start at lr 0.1, chosen for decay. If *never* at a larger learning rate gained as much,
-#   decay here would be a way to a larger effective learning rate and to nothing else. The cell below tries one.
+# * **One learning rate.** All runs start at lr 0.1, chosen for decay. *Never* might do better at a rate of its own, and then
+#   part of decay's gain would be due to a badly chosen rate. The cell below tries one. It is no test of a larger *effective*
+#   learning rate: without decay a larger lr also makes the weights longer (‖W‖⁴ grows with lr², notebook 06 has the rule), and
+#   that takes much of it back. The cell says what is left at the end; what *early* has stands in a table above.
 # * **What a copy cannot copy.** The head and the BatchNorm parameters have a scale that matters. They are never copied, so
 #   whatever decay of the head does is missing from every arm; a share below 100% may lie there.
 # * **What the paper does that we do not.** Bjorck, Weinberger and Gomes train ResNet-18 on CIFAR-10, ResNet-50 on CIFAR-100
@@ -526,12 +533,15 @@ chapter04.check_same_state(same_state)
 # * **Mechanisms we do not test.** Zhang and co-authors (2019) name two more, for other optimizers.
 
 # %%
-tried = [replace(base, seed=s, optimizer=replace(base.optimizer, lr=rate)) for s in few for rate in (0.1, 0.3)]
-faster = paired(sweep(tried, device=device), "optimizer.lr", 0.3, 0.1)
+rates = [replace(base, seed=s, optimizer=replace(base.optimizer, lr=rate)) for s in few for rate in (0.1, 0.3)]
+tried = sweep(rates, device=device)
+faster = paired(tried, "optimizer.lr", 0.3, 0.1)
+slow, fast = (tried.table["effective_lr"][place::2].mean() for place in (0, 1))
 display(
     Markdown(
         f"Gain of *never* at lr 0.3 over *never* at lr 0.1: **{faster.mean:+.3f}** (95% interval {faster.low:+.3f} to "
-        f"{faster.high:+.3f}, {len(few)} seeds)."
+        f"{faster.high:+.3f}, {len(few)} seeds). At the end its effective learning rate is **{fast / slow:.2f}** times that "
+        "at lr 0.1."
     )
 )
 

@@ -19,16 +19,16 @@
 #
 # {{badges}} · {{minutes}} on two CPU cores, exercises not counted · no GPU needed
 #
-# You will rebuild one figure: how a score of measures of a trained network orders networks that differ only in *when* weight
+# You will rebuild one figure: how some twenty measures of a trained network order networks that differ only in *when* weight
 # decay acted, against how well they do on new data.
 
 # %% [markdown]
 # ## What you will be able to do
 #
-# * change a network's sharpness by any factor without changing the network, and say which measures can be fooled so;
+# * change a network's sharpness many times over without changing the network, and say which measures can be fooled so;
 # * fold BatchNorm into the weights before you speak of their norm;
 # * compare a measure with test errors by Kendall's tau, with an interval that respects the seeds;
-# * say for which comparisons a relative measure works, and for which no sharpness does.
+# * say for which comparisons the relative measure we recommend works, and for which it was not shown to.
 #
 # **Before this:** [02 · Scale does not matter, step size does](02_scale_does_not_matter.ipynb), because the whole chapter rests
 # on it; [03 · Early weight decay](03_early_weight_decay.ipynb), whose networks are measured here.
@@ -185,8 +185,11 @@ display(Markdown("\n".join(rows)))
 # Of each, more is held to mean worse generalization. Norms marked as blind are read after BatchNorm has been *folded* into
 # the weights before it (exercise 2). Without folding, the norm of weights that feed BatchNorm says nothing about the
 # function. *SAM* takes one step of a given length uphill instead of a random one, *ASAM* the same in units of each weight
-# (Kwon et al. 2021). *PAC-Bayes* is the family of bounds in which 1/σ² appears, σ being the noise a network tolerates. Losses are
-# in nats: natural logarithms.
+# (Kwon et al. 2021). *PAC-Bayes* bounds hold ‖w‖²/σ² (or the distance from the first weights in place of ‖w‖), σ being the
+# noise a network tolerates. The two measures called so here are 1/σ² alone. A bound's own ‖w‖² makes up for the scale of w, so
+# where *pac bayes* gets decay backwards, that says nothing about the bounds. (Tsuzuku et al. 2020 look with their help for a
+# flatness that does not see scale.) The norms, most margins and both 1/σ² are of Jiang et al. (2020), as re-implemented for
+# Dziugaite et al. (2020); `MEASURES[name].source` says it of each. Losses are in nats: natural logarithms.
 #
 # ### Claim, fixed before the result
 
@@ -212,8 +215,9 @@ predictions.reveal(
 # ## Turn it yourself
 #
 # Two networks of chapter 03 (of a seed of their own), one never decayed and one always. Which one generalizes better stands
-# beside the figure. Start with absolute noise: which one looks flatter? Turn *c* up for the always-decayed one until it looks as flat as you like. Then choose a relative kind and
-# turn *c* again.
+# beside the figure. Start with absolute noise: which one looks flatter? Turn *c* up for the always-decayed one until it looks
+# flatter than the other. (Not as flat as you like: the noise is on the last layer, too.) Then choose a relative kind and turn
+# *c* again.
 
 # %%
 perturb = Perturb()
@@ -243,8 +247,9 @@ lab
 # For each seed, eight networks that differ in when decay acted and in nothing else: one lambda, one learning rate, one set of
 # examples, one start. Each is measured on the first 500 of its own training examples. The comparison with test error is by
 # Kendall's tau within each seed: take all pairs of its networks, +1 where the measure and the test error put the two in one
-# order, −1 where they do not; tau is the mean. (Pairs that tie are left out of the count: tau-b.) The taus of the seeds are then
-# averaged. Networks of different seeds are not compared, for they learned from other examples.
+# order, −1 where they do not; tau is the mean. (Where pairs tie, it is tau-b: a tie counts 0, and the sum is divided by
+# √(n₁ n₂), n₁ and n₂ being the numbers of pairs that differ in the measure and in the test error.) The taus of the seeds are
+# then averaged. Networks of different seeds are not compared, for they learned from other examples.
 
 # %%
 base = chapter05.fitted(scale)
@@ -375,21 +380,25 @@ draw.scatter(
 #
 # ## The measure we recommend
 #
-# It is called `magnitude_pac_bayes` in the table, and says this: *how far may every weight be off, in proportion to itself,
-# before the network gets a tenth more of its training examples wrong?* Call that share σ; the measure is 1/σ². It is ours to
-# recommend, not the paper's. Why this one of several relative ones:
+# It is called `magnitude_pac_bayes` in the table, and asks this: *every weight gets a random error in proportion to itself;
+# under how large a one is a further tenth of the training examples wrong, on average over draws?* Call its standard
+# deviation, as a share of the weight, σ; the measure is 1/σ². The idea is Jiang and co-authors' (2020, magnitude-aware
+# PAC-Bayes); the floor that the re-implementation for Dziugaite et al. (2020) puts under the noise is left out here. That we
+# recommend it is ours, not Bjorck, Weinberger and Gomes's. Why this one of several relative ones:
 #
 # * it has a unit that everybody understands, a percentage;
-# * there is no size of noise to choose: it looks for the size itself;
+# * there is no size of noise to choose, only a share of errors: a tenth, which we did not vary;
 # * it counts errors and not nats, so that a tiny training loss does not make it tiny;
 # * it was chosen on seeds from 10,000 on. A choice made after a look says little by itself; a cell above says where it stands on
 #   your seeds, which the choice did not see.
 
 # %%
-off = (table.assign(share=table[chapter05.RECOMMENDED] ** -0.5)).groupby("timing", sort=False)["share"].mean()
+sigmas = table.assign(sigma=table[chapter05.RECOMMENDED] ** -0.5).groupby("timing", sort=False)["sigma"].mean()
+told = ", ".join(f"**{sigma:.0%}** ({when})" for when, sigma in sigmas.items())
 display(
     Markdown(
-        "Every weight may be off by " + ", ".join(f"**{share:.0%}** ({when})" for when, share in off.items()) + "."
+        "Random errors of this standard deviation, in proportion to each weight, cost a further tenth of the examples "
+        f"(means over seeds): {told}."
     )
 )
 
@@ -468,7 +477,8 @@ display(Markdown("\n".join(f"* {how}: {', '.join(v.id for v in which) or 'none'}
 # %% [markdown]
 # A claim carries over where it is supported *and* its control vanishes. *Undecided* is no support: those seeds can tell neither
 # yes nor no. *Not supported* says more: the effect lies below its bar. Where *norm-misleads-over-strengths* is not supported,
-# the norm does well there too, and our reason not to rely on a ruler is the MLP's. Where *norm-is-no-help-among-decayed* is not
+# the norm does not mislead there as we said, and our reason not to rely on a ruler is the MLP's. (Its tau is minus the effect:
+# where the whole interval of the effect lies below 0, the norm does well.) Where *norm-is-no-help-among-decayed* is not
 # supported, the norm orders nets that differ in the timing of decay alone. (That claim would also be supported where the norm
 # misleads: it asks whether tau lies below its bar.)
 #
@@ -673,10 +683,10 @@ exercises.check_fair_tau(fair_tau)
 # * **The controls.** Had plain sharpness stayed backwards at one norm, scale would not have been its fault.
 # * **The training loss.** Decay also changes how well the training set is fitted, and the training loss orders these networks
 #   too (see the table above): part of what any measure sees may be the fit. Exercise 5 asks again among pairs that fit about
-#   equally well; the next cell does it on your seeds, with losses within a tenth of each other. Where the interval in the last
-#   column holds 0, we cannot say that the measure sees more than the fit. (Such pairs also have test errors close to each other,
-#   which makes any order harder to see.)
-# * **Many measures, few networks.** With a score of measures some will look good by luck. The one we recommend was fixed on
+#   equally well; the next cell does it on your seeds, with losses within a tenth of each other. (A tie counts 0 there, and the
+#   sum is divided by the number of all fair pairs.) Where the interval in the last column holds 0, we cannot say that the
+#   measure sees more than the fit. (Such pairs also have test errors close to each other, which makes any order harder to see.)
+# * **Many measures, few networks.** Of so many measures some will look good by luck. The one we recommend was fixed on
 #   other seeds; the rest of the figure is a map, not a test.
 # * **One learning rate.** Andriushchenko et al. (2023) find that sharpness, adaptive or not, follows training parameters such
 #   as the learning rate more than generalization. We compare at one learning rate for this reason, and promise nothing across.

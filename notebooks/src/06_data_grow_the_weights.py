@@ -169,8 +169,8 @@ draw.growth(
 )
 
 # %% [markdown]
-# The right panel is your plot again, now from G alone. The left one says why the norms differ: look which set has the larger
-# G early, and which later.
+# The right panel is your plot again for the library's network (wider, except at *ci* scale), now from G alone. The left one
+# says why the norms differ: look which set has the larger G early, and which later.
 #
 # ## Turn it yourself
 #
@@ -273,8 +273,8 @@ display(Markdown(f"Without memorizing, half the labels random cost at least **{f
 # Three things explain the map:
 #
 # 1. **Noise that is not memorized makes G smaller.** The best answer to a label that may be anything is a cautious one. A
-#    cautious network has a large loss and a small G (the next figure shows both); gradients of contradicting examples in a
-#    batch cancel.
+#    cautious network has a large loss and a small G (the next figure shows its G, the table below it its loss); gradients of
+#    contradicting examples in a batch cancel.
 # 2. **Memorizing makes G large.** To answer differently for signals that look alike, a network has to become steep, and a
 #    steep network has large gradients as long as anything is left to learn.
 # 3. **Growth adds up lr² G².** Where the rate falls far, most lr² is spent early (third column), before memorization gets
@@ -398,8 +398,8 @@ display(
 
 # %% [markdown]
 # Read the table from the top. Where the loss is gone early, nothing pushes any more: more examples should mean more growth.
-# Where the loss stays up, there is less and less to memorize, and accuracy on new signals rises: more examples should mean
-# *less* growth. Between the two we expect a summit. And if memorizing within the run decides the sign of what noise does,
+# Where the loss stays up, less and less is memorized within the run, and accuracy on new signals rises: more examples should
+# mean *less* growth. Between the two we expect a summit. And if memorizing within the run decides the sign of what noise does,
 # the sign should change near where the loss with noise passes the number above, not where examples stop coming back.
 
 # %%
@@ -482,8 +482,9 @@ recorded("06")
 # %% [markdown]
 # A claim stands where it is supported *and* its control vanishes. Where a line says *not supported* or *inconclusive*, what
 # this notebook says about that claim stands on the networks for which it does hold, and the interval says how far off the
-# others are. As many steps are not as much memorizing: how early a set is memorized may depend on the network too, and that is
-# not measured for the ResNets.
+# others are. Where the whole interval lies on the other side of zero than the bar, the effect is not too small there: it is
+# the opposite one. As many steps are not as much memorizing: how early a set is memorized may depend on the network too, and
+# that is not measured for the ResNets.
 #
 # What was tried here, on one page. Blue: the claim, which should lie right of the orange bar. Grey: its control, which should
 # lie left of it. The last claim is minus an error, so its bar lies left of zero.
@@ -649,7 +650,12 @@ for label, norm, accuracy in zip(("true labels", "half random"), *found, strict=
 # %%
 for verdict in verdicts:
     print(f"{verdict.id}: {verdict.effect:+.0%}, {verdict.verdict}; control {verdict.control_outcome.effect:+.0%}")
-print(f"the prediction misses by up to {-predicted.effect:.1%}; {predicted.verdict}")
+several = len(chapter06.data_sets(base))
+print(
+    f"gradients-predict-the-norm: the largest miss on {several} data sets is {-predicted.effect:.1%}, on average over "
+    f"{len(predicted.seeds)} seeds, {predicted.verdict}; in the control the smallest is "
+    f"{-predicted.control_outcome.effect:.1%}"
+)
 
 # %% [markdown]
 # ## Your score
@@ -661,8 +667,9 @@ predictions.score()
 # **In three sentences.** A step of plain SGD makes weights that feed BatchNorm longer by Pythagoras, so their growth is a
 # sum of lr² G² and the data enter through G alone; with momentum they also enter through how far successive gradients agree.
 # Memorizing grows weights, a memorized set no longer does, and noise that cannot be memorized does not: those are the claims
-# and their controls, and the numbers above your score say how far they held. How much of it shows in the final norm depends
-# on how long the learning rate stays up: see the table under the map, and the claim about the rate.
+# and their controls. The numbers above your score say how far they held here, the record where they did on the ResNets, where
+# not, and where the effect turned round. How much of it shows in the final norm depends on how long the learning rate stays
+# up: see the table under the map, and the claim about the rate.
 #
 # **Next:** [07 · Inside Adam](07_inside_adam.ipynb) for the optimizer that divides every gradient by its size. **Back:**
 # [03 · Early weight decay](03_early_weight_decay.ipynb) for what decay does to a norm that grows,

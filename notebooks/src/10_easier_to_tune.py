@@ -240,8 +240,8 @@ Explorer(Budget(searches), task="translation", trials=8)
 # decay, at random: now the two differ by nothing but luck. How wide is the interval of the claim then? (A rough guide: dealing
 # out also mixes good learning rates with bad ones and a strong λ with a weak one, which the two couplings share, so the claim's own
 # interval can be narrower.) The smallest effect of interest is half a doubling. An interval much wider than that says
-# *inconclusive* unless one coupling needs several times as many trials as the other. Expect that in reinforcement learning: 5% of the best is less than single runs vary there, so the luckiest
-# run sets the level, and who misses it is cut at 64 trials.
+# *inconclusive* unless one coupling needs several times as many trials as the other. Expect that in reinforcement learning: 5% of
+# the best is less than single runs vary there, so the luckiest run sets the level, and who misses it is cut at 64 trials.
 
 
 # %%

@@ -177,8 +177,9 @@ draw.heat_maps(table, label)
 
 # %% [markdown]
 # *own_buffers* gives decay an Adam of its own, which divides λ away (notebook 07), but only where λw is larger than ε. At this ε
-# that is so for the largest λ's alone: there every λ pulls as hard, and the map shows what comes of so hard a pull. Below, ε
-# damps it, and λ matters. *second_moment* pulls nowhere, it only changes the length of the steps. Do you see both?
+# that is so for the largest λ's alone. Where λw is smaller, ε does the dividing, and what is left is nearly decoupled decay with
+# λ/ε for its λ: there λ matters, and can be too large. *second_moment* pulls nowhere, it only changes the length of the steps. Do
+# you see both?
 #
 # Framed are the cells within 5 points of the best of *all* couplings. Why not of each coupling's own best? Because then a
 # coupling that is equally bad everywhere would win: all of its cells would be within 5 points of the best it can do.

@@ -232,7 +232,7 @@ lab
 # ## The step in two parts
 #
 # How can a step be split when both parts went through the same buffers? A moving average is linear: EMA(g + d) = EMA(g) +
-# EMA(d). So one more buffer, which keeps EMA(g), tells the two shares of m apart; both are divided by the v they share.
+# EMA(d). So one more buffer, which keeps EMA(g), tells the two shares of m apart; both are divided by the √v they share.
 # (*own_buffers*' second Adam has a v of its own.) Every step is then exactly
 #
 # $$w_{t+1} - w_t = \text{part of the objective} + \text{part of decay}.$$
@@ -359,9 +359,10 @@ paths(
 # %% [markdown]
 # Two couplings stay on their paths to rounding: *decoupled*, whose decay never meets the gradient's unit, and *own_buffers*,
 # whose decay is divided by its own size and so forgets λ as well. Scale-freeness alone is thus no merit: in the figure of the
-# resting points *own_buffers* ends at 0 whatever the gradients. In the others only the denominator of λw/√v has grown. Of
-# course they could be brought back: give λ a thousand times its value. That is the trouble, not the cure: the λ that is right
-# depends on the unit of the loss, and where weights have gradients of different sizes, on the weight.
+# resting points *own_buffers* ends at 0 whatever the gradients. In l2, first_moment and adaptive the denominator of λw/√v has
+# grown; in second_moment the gradient has outgrown the λw beside it in v. Of course they could be brought back: give λ a
+# thousand times its value. That is the trouble, not the cure: the λ that is right depends on the unit of the loss, and where
+# weights have gradients of different sizes, on the weight.
 #
 # The same on a network: a BatchNorm MLP on MNIST-1D, trained twice, once on 1,000 times the loss (in double precision and
 # with ε nearly 0; with torch's ε of 1e-8 some answers may change, for some gradients are as small).
@@ -450,8 +451,9 @@ display(Markdown("\n".join([*rows, f"| all | {' | '.join(map(str, torch.bincount
 # %% [markdown]
 # Decoupled decay takes the same share of every weight, so its 1.0 is an identity; it shows that the measure is right, and no
 # more. Under l2 v hears λw too, but sorted by the √v of another net, which heard the loss alone, the weights differ as much.
-# And which weights are quiet? Mostly whole layers: the second has most of the quietest, the last hardly any. So what looks like a
-# matter of single weights is here largely one of layers.
+# And which weights are quiet? The second table says how far it goes by layer. Compare each row with the last one: where a layer
+# has a larger part of a tenth than of all weights, or a smaller one, what looks like a matter of single weights is partly one
+# of layers.
 #
 # Gradients of this small network differ by a factor of a few, not of a thousand, and so does the decay that its weights feel.
 # Zhuang and co-authors report that AdamW's advantage over l2 goes along with gradients of many sizes, which they find mostly

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from wdlab.lab import Predictions
 from wdlab.lab.controls import VIEW
+from wdlab.lab.predict import UNSETTLED
 from wdlab.lab.questions import NONE_MADE
 from wdlab.lab.scores import blind, brier
+from wdlab.stats import Effect
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,43 @@ def test_a_second_reveal_takes_the_new_measurement(predictions: Predictions) -> 
     predictions.commit("q", "early", 1.0)
     assert predictions.reveal("q", "late").score == 2.0
     assert predictions.reveal("q", "early").score == 0.0
+
+
+MORE = ["less", "about the same", "more"]
+
+
+def between(low: float, high: float) -> Effect:
+    return Effect((low + high) / 2, low, high, ())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "truth"), [(-2.0, -1.1, "less"), (-0.9, 0.9, "about the same"), (1.1, 9.0, "more")]
+)
+def test_an_interval_within_one_option_settles_the_question(low: float, high: float, truth: str) -> None:
+    predictions = Predictions()
+    asked = predictions.ask("size", "Larger?", MORE)
+    predictions.commit("size", "more", 1.0)
+    outcome = predictions.settle("size", MORE, between(low, high), (-1.0, 1.0), "It was so.")
+    assert (outcome.truth, asked.truth, outcome.because) == (truth, truth, "It was so.")
+    assert outcome.score == (0.0 if truth == "more" else 2.0)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.5, -0.5), (-9.0, 9.0), (0.0, 1.0), (1.0, 2.0), (math.nan, math.nan)])
+def test_an_interval_that_reaches_a_border_scores_nobody(low: float, high: float) -> None:
+    predictions = Predictions()
+    asked = predictions.ask("size", "Larger?", MORE)
+    predictions.commit("size", "more", 1.0)
+    outcome = predictions.settle("size", MORE, between(low, high), (-1.0, 1.0), "It was so.")
+    assert (outcome.score, asked.score, asked.truth) == (None, None, None)
+    assert all(text in str(outcome) for text in ("more (100% sure)", UNSETTLED, "It was so."))
+    assert "not yet known" in predictions.score()._repr_html_()
+
+
+def test_settling_asks_for_a_border_between_any_two_options(predictions: Predictions) -> None:
+    with pytest.raises(ValueError, match="3 options need 2"):
+        predictions.settle("q", MORE, between(5.0, 6.0), (1.0,))
+    with pytest.raises(ValueError, match="name='p' is unknown"):
+        predictions.settle("p", MORE, between(0.0, 2.0), (-1.0, 1.0))
 
 
 def test_the_score_table_holds_every_question(predictions: Predictions) -> None:

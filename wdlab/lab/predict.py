@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, TypeVar
+from itertools import pairwise
+from typing import Any, Protocol, TypeVar
 
 from wdlab.checks import known
 from wdlab.figures.drawn import Drawn
@@ -17,8 +18,21 @@ from wdlab.lab.scores import LEVEL, counts_to_expect
 from wdlab.lab.sketch import Curve, Sketch
 
 FEW = 10  # answers below which a share says little about anybody
+UNSETTLED = "these seeds cannot tell which answer is right, so nobody is scored"
 Asked = Choice | Number | Sketch
 Q = TypeVar("Q", Choice, Number, Sketch)
+
+
+class Interval(Protocol):
+    """What a measurement can and cannot exclude: an effect of `wdlab.stats`, or what a claim found."""
+
+    @property
+    def low(self) -> float:
+        """The lower end."""
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +227,23 @@ class Predictions:
         asked.reveal(truth, because)
         outcome = asked.said, asked.told, because, asked.score, asked.verdict
         return Outcome(asked.text, *outcome, _gathered(asked), asked.drawn())
+
+    def settle(
+        self, name: str, options: Sequence[str], found: Interval, borders: Sequence[float], because: str = ""
+    ) -> Outcome:
+        """Return what `reveal` does where the whole interval `found` lies in one option, else that nobody is scored.
+
+        `options` are the answers of a choice from low effects to high ones, `borders` the effects that part them, one
+        fewer. An interval that holds or touches a border, or is none (NaN), settles nothing, and the question stays
+        open. Raises ValueError as `reveal` does, and for another number of borders.
+        """
+        if len(borders) != len(options) - 1:
+            raise ValueError(f"borders={borders!r} is not allowed: {len(options)} options need {len(options) - 1}.")
+        asked = self._question(name)
+        for option, (below, above) in zip(options, pairwise((-math.inf, *borders, math.inf)), strict=True):
+            if below < found.low and found.high < above:
+                return self.reveal(name, option, because)
+        return Outcome(asked.text, asked.said, UNSETTLED, because, None, "")
 
     def score(self) -> Score:
         """Return the table of all questions so far with its scores and calibration in plain words."""

@@ -77,7 +77,9 @@ def test_what_is_available_is_the_tighter_of_machine_and_container(monkeypatch) 
     told = {"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    4 kB\n"}
     monkeypatch.setattr(memory, "_read", lambda path: told.get(path, ""))
     assert available(CPU) == 4096
-    told |= dict(zip(memory.CGROUPS[0], ("5000\n", "2000\n"), strict=True))
+    told |= dict(zip(memory.CGROUPS[0], ("5000\n", "2000\n", "anon 900\ninactive_file 500\n"), strict=True))
+    assert available(CPU) == 3500, "what was read from files gives way"
+    del told[memory.CGROUPS[0][2]]
     assert available(CPU) == 3000
     told[memory.CGROUPS[0][0]] = "max\n"
     assert available(CPU) == 4096

@@ -778,9 +778,8 @@ def test_a_step_reads_nothing_back_from_the_device(members: list[Run], monkeypat
 
 
 def test_members_of_a_seed_share_one_gather() -> None:
-    training = Training(
-        [run(seed=seed, decay=Decay(strength)) for seed in (3, 5) for strength in (0.0, 0.1, 0.2)], "cpu"
-    )
+    members = [run(seed=seed, strength=strength) for seed in (3, 5) for strength in (0.0, 0.1, 0.2)]
+    training = Training(members, "cpu")
     inputs, labels = training.batches.take(0, training.inputs, training.train_labels)
     assert len(inputs) == len(labels) == 2 and len(training._next_batch()[0]) == 6
 

@@ -360,7 +360,7 @@ def blemishes(notebook: NotebookNode) -> Iterator[str]:
         yield "no picture in its outputs"
     if not all(told.values()):
         yield "a picture without alt text in its outputs"
-    for words, count in Counter(told.values()).items():
+    for words, count in Counter(filter(None, told.values())).items():
         if count > 1:
             yield f"{count} different pictures with the same words: {words}"
 

@@ -45,15 +45,15 @@ FOCUSED = "() => document.activeElement.innerText.trim() || document.activeEleme
 CUT = """outputs => [...document.querySelectorAll(outputs)].flatMap(output =>
   [...output.querySelectorAll('button, .widget-html-content, .widget-readout, label')])
   .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
-# Controls that Tab passes by, or of which a screen reader says no name. A slider's handle has none: ipywidgets gives no
-# hook for it, so a label that can be seen stands before it.
+# Controls that Tab passes by, or of which a screen reader says no name. A slider's handle and the buttons of Play have
+# none: ipywidgets gives no hook for it, so a label that can be seen stands before them.
 UNREACHABLE = """outputs => {
   const names = e => [e.matches('select') ? '' : e.innerText, e.getAttribute('aria-label'), e.title,
     ...[...e.labels ?? []].map(label => label.innerText)];
   return [...document.querySelectorAll(outputs)].flatMap(output =>
     [...output.querySelectorAll('button, input, select, .noUi-handle')])
     .filter(e => !e.disabled && e.getClientRects().length)
-    .filter(e => e.tabIndex < 0 || !(e.matches('.noUi-handle') || names(e).some(name => name?.trim())))
+    .filter(e => e.tabIndex < 0 || !(e.matches('.noUi-handle, .widget-play *') || names(e).some(name => name?.trim())))
     .map(e => e.outerHTML);
 }"""
 PYTHON = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
@@ -187,11 +187,13 @@ class Notebook:
 
     def nothing_is_cut(self) -> None:
         """Fail if a text in an output does not fit in its place."""
-        assert self.page.evaluate(CUT, self.outputs) == []
+        found = self.page.evaluate(CUT, self.outputs)
+        assert not found, found
 
     def all_is_reached_by_keyboard(self) -> None:
         """Fail if Tab passes by a control in an output that can be used, or if it has no name."""
-        assert self.page.evaluate(UNREACHABLE, self.outputs) == []
+        found = self.page.evaluate(UNREACHABLE, self.outputs)
+        assert not found, found
 
     def tab(self, first: str, last: str) -> list[str]:
         """Press Tab from the button called `first` to the one called `last`; the names of what had the focus."""

@@ -99,7 +99,12 @@ def label(text: str, hint: str = "") -> str:
 
 
 def labelled(widget: Any, text: str, hint: str = "") -> Any:
-    """Return `widget` below a visible label: its own `description` would be cut, and a slider's handle has no name."""
+    """Return `widget` below a visible label: its own `description` would be cut, and a slider's handle has no name.
+
+    A field or a list takes the label's text as its name, too, for those who hear it.
+    """
+    if isinstance(widget, (widgets.Text, widgets.Dropdown)):
+        widget.tooltip = text
     return stack([widgets.HTML(label(text, hint)), widget])
 
 

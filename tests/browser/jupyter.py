@@ -48,8 +48,8 @@ CUT = """outputs => [...document.querySelectorAll(outputs)].flatMap(output =>
 # Controls that Tab passes by, or of which a screen reader says no name. A slider's handle and the buttons of Play have
 # none: ipywidgets gives no hook for it, so a label that can be seen stands before them.
 UNREACHABLE = """outputs => {
-  const names = e => [e.matches('select') ? '' : e.innerText, e.getAttribute('aria-label'), e.title,
-    ...[...e.labels ?? []].map(label => label.innerText)];
+  const names = e => [e.matches('select') ? '' : e.textContent, e.getAttribute('aria-label'), e.title,
+    ...[...e.labels ?? []].map(label => label.textContent)];  // innerText is empty in a cell out of sight
   return [...document.querySelectorAll(outputs)].flatMap(output =>
     [...output.querySelectorAll('button, input, select, .noUi-handle')])
     .filter(e => !e.disabled && e.getClientRects().length)

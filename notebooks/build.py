@@ -40,6 +40,9 @@ MAX_BYTES = 1_000_000
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 ABSOLUTE_PATH = re.compile(r"(?<![\w.,/:<~+})-])(?:/[\w.-]+){2,}|\b[A-Za-z]:\\+Users\b")
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
+PNG = re.compile(r"(?<=data:image/png;base64,)[\w+/=]+")
+IMAGE = re.compile(r"<img\b[^>]*>")
+ALT = re.compile(r'\balt="(?!&lt;)([^"]+)"')  # not what Python prints of an object that has no words
 KEPT_METADATA = {"tags", "jupyter"}
 TRANSLATE = ("chapter08", "chapter10")
 """The words in a notebook's code by which one that translates is known ..."""
@@ -211,7 +214,7 @@ def carry_outputs(old: NotebookNode, new: NotebookNode) -> None:
     known = {cell.id: cell for cell in code_cells(old)}
     for cell in code_cells(new):
         if cell.id in known:
-            cell.outputs = known[cell.id].outputs
+            cell.outputs = [slimmed(output) for output in known[cell.id].outputs]
             cell.execution_count = known[cell.id].execution_count
 
 
@@ -227,11 +230,11 @@ def refresh(root: Path, source: Path, store: str) -> None:
     notebook = generate(root, source)
     seconds = execute(notebook, root / "notebooks", store)
     for cell in code_cells(notebook):
-        cell.outputs = [slimmed(output) for output in cell.outputs if worth_showing(output)]
+        cell.outputs = [output for output in cell.outputs if worth_showing(output)]
     facts = {"executed": code_hash(notebook), "minutes": max(0.1, round(seconds / 60, 1))}
     notebook.metadata = nbformat.from_dict({"wdlab": facts})
     write(notebook, student_path(root, source))
-    build(root, source)  # once more from the source, now that the minutes are known
+    build(root, source)  # once more from the source, now that the minutes are known; its pictures get smaller
 
 
 def execute(notebook: NotebookNode, folder: Path, store: str) -> float:
@@ -261,20 +264,37 @@ def worth_showing(output: NotebookNode) -> bool:
 
 
 def slimmed(output: NotebookNode) -> NotebookNode:
-    """The output with its picture in 256 colours, which looks the same and takes about half the room, and only once."""
-    if pictured(output):
-        picture = output.data["image/png"]
-        output.data.pop("text/html", None)  # the picture again, with the words for JupyterLab
-        small = io.BytesIO()
-        image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
-        image.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
-        output.data["image/png"] = min(base64.b64encode(small.getvalue()).decode(), picture, key=len)
+    """The output with its pictures small, and only once: as HTML with their words, for JupyterLab gives a PNG none.
+
+    What shows notebooks without a kernel prefers HTML, too; where it takes the picture out, the words are left.
+    """
+    data = output.get("data", {})
+    if picture := data.pop("image/png", None):
+        from wdlab.figures.drawn import image_html
+
+        data["text/html"] = image_html(picture, data.get("text/plain", ""))
+    if html := data.get("text/html"):
+        data["text/html"] = PNG.sub(lambda found: in_few_colours(found[0]), html)
     return output
 
 
-def pictured(output: NotebookNode) -> bool:
-    """Whether an output is a picture."""
-    return "image/png" in output.get("data", {})
+def in_few_colours(picture: str) -> str:
+    """A PNG in 256 colours, which looks the same and takes about half the room; one that has no more as it is."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture)))
+    if image.mode == "P":
+        return picture
+    small = io.BytesIO()
+    image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    return min(base64.b64encode(small.getvalue()).decode(), picture, key=len)
+
+
+def pictures(output: NotebookNode) -> Iterator[tuple[str, str]]:
+    """Each picture in an output, and its alt text: nothing where a reader is given none."""
+    data = output.get("data", {})
+    yield from ((str(data[kind]), "") for kind in data if kind.startswith("image/"))
+    for image in IMAGE.findall(data.get("text/html", "")):
+        alt = ALT.search(image)
+        yield image, alt[1] if alt else ""
 
 
 # --- check --------------------------------------------------------------------------------------------------
@@ -335,12 +355,12 @@ def blemishes(notebook: NotebookNode) -> Iterator[str]:
     for text in texts(notebook):
         for match in itertools.chain(ABSOLUTE_PATH.finditer(text), ADDRESS.finditer(text)):
             yield f"an absolute path or an address in memory: {match[0]}"
-    pictures = {output.data["image/png"]: output.data.get("text/plain") for _, output in outputs if pictured(output)}
-    if not pictures:
+    told = dict(itertools.chain.from_iterable(pictures(output) for _, output in outputs))
+    if not told:
         yield "no picture in its outputs"
-    if not all(pictures.values()):
-        yield "a picture without words in its outputs"
-    for words, count in Counter(pictures.values()).items():
+    if not all(told.values()):
+        yield "a picture without alt text in its outputs"
+    for words, count in Counter(filter(None, told.values())).items():
         if count > 1:
             yield f"{count} different pictures with the same words: {words}"
 
@@ -357,7 +377,8 @@ def shown(cell: NotebookNode) -> str:
     lines = []
     for output in cell.get("outputs", []):
         lines += [output.get("text", ""), *output.get("traceback", [])]
-        lines += [str(data) for kind, data in output.get("data", {}).items() if not kind.startswith("image/")]
+        data = output.get("data", {})
+        lines += [PNG.sub("", str(data[kind])) for kind in data if not kind.startswith("image/")]
     return "\n".join(lines)
 
 

@@ -25,6 +25,7 @@ from tests.browser.jupyter import (
     complain,
     environment,
     free_port,
+    stored_pictures,
     wait_for,
 )
 
@@ -100,7 +101,7 @@ def open_notebook(server: Server, browser: BrowserContext, undertaker: Executor)
 def scratchpad(server: Server, browser: BrowserContext) -> Iterator[Notebook]:
     """One notebook for all tests that bring cells of their own: a page and a kernel take longer than most of them."""
     server.set("themes", theme="JupyterLab Light")
-    notebook = opened(server, browser, server.write("scratchpad.ipynb", ""))
+    notebook = opened(server, browser, server.write("scratchpad.ipynb", "", "", stored=stored_pictures()))
     notebook.page.keyboard.press("Control+b")  # the file list is closed, as where there is little room
     yield notebook
     notebook.page.close()

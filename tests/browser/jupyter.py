@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import ConsoleMessage, Locator, Page
 
+from notebooks import build
+
 ROOT = Path(__file__).resolve().parents[2]
+COURSE = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SCREENSHOTS = ROOT / "build" / "screenshots"
 CHROMIUM = "/usr/bin/chromium"
 QUIET = [
@@ -36,9 +41,21 @@ WIDTH, HEIGHT = 1366, 768  # the screen of a small laptop
 NARROW = WIDTH // 2  # what zooming in to 200% leaves of it
 SEEN = "([outputs, text]) => [...document.querySelectorAll(outputs)].some(e => e.innerText.includes(text))"
 FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+FOCUSED = "() => document.activeElement.innerText.trim() || document.activeElement.className"
 CUT = """outputs => [...document.querySelectorAll(outputs)].flatMap(output =>
   [...output.querySelectorAll('button, .widget-html-content, .widget-readout, label')])
   .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
+# Controls that Tab passes by, or of which a screen reader says no name. A slider's handle and the buttons of Play have
+# none: ipywidgets gives no hook for it, so a label that can be seen stands before them.
+UNREACHABLE = """outputs => {
+  const names = e => [e.matches('select') ? '' : e.textContent, e.getAttribute('aria-label'), e.title,
+    ...[...e.labels ?? []].map(label => label.textContent)];  // innerText is empty in a cell out of sight
+  return [...document.querySelectorAll(outputs)].flatMap(output =>
+    [...output.querySelectorAll('button, input, select, .noUi-handle')])
+    .filter(e => !e.disabled && e.getClientRects().length)
+    .filter(e => e.tabIndex < 0 || !(e.matches('.noUi-handle, .widget-play *') || names(e).some(name => name?.trim())))
+    .map(e => e.outerHTML);
+}"""
 PYTHON = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
 
 
@@ -84,9 +101,10 @@ class Server:
             if session["path"] == name:
                 self.ask(f"sessions/{session['id']}", "DELETE")
 
-    def write(self, name: str, *cells: str) -> str:
-        """Write a notebook with these code cells and return its name."""
+    def write(self, name: str, *cells: str, stored: Sequence[NotebookNode] = ()) -> str:
+        """Write a notebook with these code cells, outputs `stored` in the first, and return its name."""
         notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata=PYTHON)
+        notebook.cells[0].outputs = list(stored)
         nbformat.write(notebook, self.notebooks / name)
         return name
 
@@ -169,12 +187,37 @@ class Notebook:
 
     def nothing_is_cut(self) -> None:
         """Fail if a text in an output does not fit in its place."""
-        assert self.page.evaluate(CUT, self.outputs) == []
+        found = self.page.evaluate(CUT, self.outputs)
+        assert not found, found
+
+    def all_is_reached_by_keyboard(self) -> None:
+        """Fail if Tab passes by a control in an output that can be used, or if it has no name."""
+        found = self.page.evaluate(UNREACHABLE, self.outputs)
+        assert not found, found
+
+    def tab(self, first: str, last: str) -> list[str]:
+        """Press Tab from the button called `first` to the one called `last`; the names of what had the focus."""
+        self.page.locator(f'{self.outputs} button:text-is("{first}")').focus()
+        reached = [self.focused()]
+        while reached[-1] != last and len(reached) < 80:
+            self.page.keyboard.press("Tab")
+            reached.append(self.focused())
+        return reached
+
+    def focused(self) -> str:
+        """What has the focus: its text, or where it has none its class."""
+        return str(self.page.evaluate(FOCUSED))
 
     def save(self, name: str) -> None:
         """Save a screenshot, once what was changed is painted."""
         self.page.evaluate(FRAMES)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def stored_pictures() -> list[NotebookNode]:
+    """The first picture of every notebook of the course, as it is committed."""
+    cells = [build.code_cells(nbformat.read(path, as_version=4)) for path in COURSE]
+    return [next(o for cell in one for o in cell.outputs if any(build.pictures(o))) for one in cells]
 
 
 def free_port() -> int:

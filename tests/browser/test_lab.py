@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from tests.browser.jupyter import HEIGHT, NARROW, SCREENSHOTS, Notebook, Server
+from tests.browser.jupyter import COURSE, HEIGHT, NARROW, SCREENSHOTS, Notebook, Server
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
@@ -22,19 +22,35 @@ ASK = """from wdlab.lab import Predictions
 predictions = Predictions()
 predictions.ask("early", "Decay in the first quarter only: what will the test error be?",
                 ["as good as with decay always", "as bad as without decay", "half-way between the two"])"""
-# Notes the moment of each picture, and where the button and the picture's box were.
+FIRST, ANSWER = 1.0, 1.0  # seconds from Run to the first measurement in the picture, and from a click to its answer
+SLACK = 2.0  # times FIRST, as the other worker's browser and kernel may have half of the machine
+# Notes the moment of each picture, that at which the words beside it first tell a measurement, and the picture's box.
 WATCH = """outputs => {
-  const image = document.querySelector(`${outputs} img`);
+  const image = document.querySelector(`${outputs} img`), view = image.closest('.lm-Panel');
   const box = () => { const b = image.getBoundingClientRect(); return [b.x, b.y, b.width, b.height].join() };
-  window.seen = {times: [], boxes: new Set([box()])};
-  new MutationObserver(() => requestAnimationFrame(() => {
-    window.seen.times.push(performance.now()); window.seen.boxes.add(box());
-  })).observe(image, {attributeFilter: ['src']});
+  window.seen = {times: [], first: null, boxes: new Set([box()])};
+  let shown = image.src;
+  new MutationObserver(() => requestAnimationFrame(now => {
+    if (image.src != shown) { shown = image.src; window.seen.times.push(now); window.seen.boxes.add(box()) }
+    if (/Current run .* done: (?!nothing measured)/.test(view.textContent)) window.seen.first ??= now;
+  })).observe(view, {subtree: true, childList: true, attributeFilter: ['src']});
 }"""
+# Notes how long it takes from the next click until an output says `words`.
+ANSWERED = """([outputs, words]) => { window.answered = new Promise(done => {
+  let start;
+  document.addEventListener('click', () => { start = performance.now() }, {capture: true, once: true});
+  new MutationObserver((_, self) => requestAnimationFrame(now => {
+    if (![...document.querySelectorAll(outputs)].some(output => output.textContent.includes(words))) return;
+    self.disconnect();
+    done(now - start);
+  })).observe(document.querySelector(`${outputs} img`).closest('.lm-Panel'), {subtree: true, childList: true});
+}) }"""
+DRAWN = "images => Promise.all(images.map(image => image.decode().then(() => image.alt)))"
 FIRST_RUN = "([outputs, run]) => document.querySelector(outputs + ' tbody td')?.innerText == run"
 NO_RUN = "([outputs]) => !document.querySelector(outputs + ' tbody td')"
 START = "() => { window.seen.start = performance.now() }"
-SEEN = "() => ({times: window.seen.times.map(t => t - window.seen.start), boxes: [...window.seen.boxes]})"
+SEEN = """() => ({times: window.seen.times.map(t => t - window.seen.start),
+  first: window.seen.first - window.seen.start, boxes: [...window.seen.boxes]})"""
 PROJECTED = 1.5  # the browser's zoom on a projector of 1280 by 720 pixels
 SIZES = """outputs => [...document.querySelectorAll(outputs)].flatMap(output => [...output.querySelectorAll('*')])
   .filter(e => [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()) && e.getClientRects().length)
@@ -44,6 +60,14 @@ SIZES = """outputs => [...document.querySelectorAll(outputs)].flatMap(output => 
 
 def active(notebook: Notebook) -> str:
     return str(notebook.page.locator(f"{notebook.outputs} .widget-toggle-button.mod-active").first.inner_text())
+
+
+@shares_a_page
+def test_a_stored_figure_is_told_in_words(scratchpad: Notebook) -> None:
+    """The scratchpad's first cell is never run: it holds a picture of every notebook of the course, as committed."""
+    images = scratchpad.page.locator(".jp-Notebook .jp-Cell").first.locator("img")
+    alts = images.evaluate_all(DRAWN)
+    assert len(set(alts)) == len(COURSE) > 0 and all(re.search(r"\d", alt) for alt in alts), alts
 
 
 @shares_a_page
@@ -66,9 +90,10 @@ def test_a_learner_runs_turns_a_dial_and_stops(
     notebook.see("Done: always", 120)
     seen = page.evaluate(SEEN)
     (SCREENSHOTS / "pictures.json").write_text(json.dumps([round(at) for at in seen["times"]]))  # ms after Run
-    times = [at / 1000 for at in seen["times"]]
-    record_property("first picture in a browser", f"{times[0]:.2f} s after Run (1 s where nothing else is to be done)")
-    assert times[0] < 3
+    first, times = seen["first"] / 1000, [at / 1000 for at in seen["times"]]
+    told = f"{first:.2f} s after Run ({FIRST} s where nothing else is to be done)"
+    record_property("first picture of a measurement in a browser", told)
+    assert times[0] <= first < SLACK * FIRST
     assert len(times) <= 5 * (times[-1] - times[0]) + 2, "more than five pictures a second"
     assert len(seen["boxes"]) == 1, "the picture jumps"
     notebook.save("3-done")
@@ -177,7 +202,9 @@ def wait_for_norm(notebook: Notebook, moved: Callable[[float, float], bool]) -> 
 
 
 @shares_a_page
-def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(server: Server, notebook: Notebook) -> None:
+def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(
+    server: Server, notebook: Notebook, record_property: Callable[[str, object], None]
+) -> None:
     page, outputs = notebook.page, notebook.outputs
     notebook.write(WARM, LAB.format("steps=6000"))
     notebook.picture().wait_for()
@@ -192,10 +219,21 @@ def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(server: Server,
     notebook.see("Decay now: off")
     notebook.see("decay off")
     wait_for_norm(notebook, lambda before, now: now > 1.02 * before)  # without, it grows: the curve has bent
+    page.evaluate(ANSWERED, [outputs, "Paused at step"])
     notebook.press("Pause")
     notebook.see("Paused at step")
+    seconds = page.evaluate("() => window.answered") / 1000
+    record_property("answer to a click while a run goes on", f"{seconds:.2f} s (at most {ANSWER} s)")
+    assert 0 < seconds < ANSWER
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("10-switched")
+
+    notebook.all_is_reached_by_keyboard()
+    assert {"Go on", "Step", "Stop", "Decay now: off", "Fork", "Reset"} <= set(notebook.tab("Run", "Table of runs"))
+    switch = page.locator(f"{outputs} button").filter(has_text="Decay now")
+    for now in ("on", "off"):
+        switch.press("Space")
+        notebook.see(f"Decay now: {now}")
 
     notebook.press("Fork")
     notebook.see("forked, decay on")
@@ -226,9 +264,6 @@ def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(server: Server,
     assert notebook.complaints == []
 
 
-FOCUSED = "() => document.activeElement.innerText || document.activeElement.className"
-
-
 def test_a_link_opens_on_a_projector_every_dial_turns_and_a_reload_keeps_all(
     server: Server, open_notebook: Open
 ) -> None:
@@ -249,16 +284,13 @@ def test_a_link_opens_on_a_projector_every_dial_turns_and_a_reload_keeps_all(
     notebook.see("Kept out of the buffers, yet divided by sqrt(v)")
     assert page.locator(f"{outputs} strong").all_inner_texts() == ["+ d/(√v̂+ε)"]
 
-    page.locator(f'{outputs} button:text-is("mnist1d")').focus()
-    reached = []
-    while (found := page.evaluate(FOCUSED)) != "Table of runs" and len(reached) < 80:
-        reached.append(found)
-        page.keyboard.press("Tab")
+    notebook.all_is_reached_by_keyboard()
+    reached = notebook.tab("mnist1d", "Table of runs")
     wanted = ["fashion", "SGD", "never", "l2", "decoupled", "constant", "as they are", "Run", "Step", "Reset", "error"]
-    assert set(wanted) <= {name.strip() for name in reached}
+    assert set(wanted) <= set(reached)
     assert sum("noUi-handle" in name for name in reached) == 7  # window twice, lambda, lr, seeds, noise, size
     page.keyboard.press("Tab")
-    assert page.evaluate(FOCUSED).strip() == "This setting as text"
+    assert notebook.focused() == "This setting as text"
     page.keyboard.press("Space")
     assert '"coupling":"adaptive"' in page.locator(f"{outputs} input[type=text]").input_value()
 
@@ -302,7 +334,10 @@ def is_readable_on_a_projector(notebook: Notebook) -> None:
 
 
 def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_notebook: Open) -> None:
-    """Reloaded, the page finds the run going on; after a restart nothing is left of it, and all can be run again."""
+    """Reloaded, the page finds the run going on; after a restart nothing is left of it, and all can be run again.
+
+    So it is once the notebook is closed.
+    """
     server.set("themes", theme="JupyterLab Light")
     lab = LAB.format("model=wdlab.Model(width=24), steps=100_000")
     notebook = open_notebook(server.write("reload.ipynb", WARM, lab))
@@ -342,7 +377,8 @@ def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_n
     assert len(after) == len(before) and not set(after) & set(before)
     notebook.press("Run")
     notebook.see("Running: always")
-    notebook.press("Stop")
-    notebook.see("Stopped at step", 10)
     notebook.save("15-restarted")
     assert notebook.complaints == []
+    notebook.choose("File", "Close and Shut Down Notebook…")
+    page.click('.jp-Dialog button:has-text("OK")')
+    assert psutil.wait_procs(after, timeout=30)[1] == [], "a process outlives the notebook"

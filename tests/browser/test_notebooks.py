@@ -13,13 +13,11 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 from playwright.sync_api import Locator
 
-from tests.browser.jupyter import NARROW, OUTPUT, ROOT, Notebook, Server
+from tests.browser.jupyter import COURSE, NARROW, OUTPUT, Notebook, Server
 
 pytestmark = pytest.mark.browser
 LONGEST = ("05", "02", "06", "07")  # begun first, so that both cores have work till the end
-NOTEBOOKS = sorted(
-    (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"), key=lambda path: (path.stem[:2] not in LONGEST, path.stem)
-)
+NOTEBOOKS = sorted(COURSE, key=lambda path: (path.stem[:2] not in LONGEST, path.stem))
 LIMIT = 300.0  # seconds of one notebook at ci scale, on a machine that is busy with other things and has nothing stored
 PNG, WIDGET = "image/png", "application/vnd.jupyter.widget-view+json"
 VIEW = f"{OUTPUT} .jp-OutputArea-output.lm-Panel"
@@ -31,6 +29,8 @@ RED = f"{OUTPUT} .jp-RenderedText[data-mime-type='application/vnd.jupyter.error'
 ENDED = """([red]) => document.querySelector(red)
   || /\\d/.test([...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].pop().textContent)"""
 SAYS = "([view, words]) => new RegExp(words, 'm').test(view.innerText)"
+# A run that was begun just now, and no other, draws another picture, and says what it has measured.
+RUNS = "([view, source]) => view.querySelector('img').src != source && !/nothing measured/.test(view.textContent)"
 ALTS = """output => [...document.querySelectorAll(output + ' .jp-RenderedHTMLCommon img')]
   .filter(image => image.src.startsWith('data:')).map(image => image.getAttribute('alt'))"""
 TABLES = """output => [...document.querySelectorAll(output + ' .jp-RenderedHTMLCommon table')]
@@ -81,11 +81,12 @@ def outputs(path: Path) -> Iterator[NotebookNode]:
 
 
 def press_run(notebook: Notebook, lab: Locator) -> None:
-    """Press Run, once the run that the cell began is over, and then Stop."""
+    """Press Run, once the run that the cell began is over, see another begin, and press Stop."""
     shown = lab.element_handle()
     notebook.wait(SAYS, shown, "^(Done|Stopped)", seconds=LIMIT)
+    source = lab.locator("img").get_attribute("src")
     lab.locator('button:text-is("Run")').click()
-    notebook.wait(SAYS, shown, "^(Preparing|Running|Done)")
+    notebook.wait(RUNS, shown, source)
     lab.locator('button:text-is("Stop")').evaluate("button => button.click()")  # a click on nothing, if it is over
     notebook.wait(SAYS, shown, "^(Done|Stopped)")
 
@@ -116,6 +117,7 @@ def test_a_notebook_runs_to_its_end_and_draws_its_widgets(
         view.scroll_into_view_if_needed()
         press_run(notebook, view)
     notebook.nothing_is_cut()
+    notebook.all_is_reached_by_keyboard()
     for number, view in enumerate(view for view in views if view.locator("img").count()):
         view.scroll_into_view_if_needed()
         notebook.save(f"notebook-{path.stem}-{number}")

@@ -35,6 +35,7 @@ def test_a_learner_tunes_blind_and_turns_the_budget(notebook: Notebook) -> None:
     notebook.handle(-1).scroll_into_view_if_needed()
     notebook.save("blind-2-budget")
     notebook.nothing_is_cut()
+    notebook.all_is_reached_by_keyboard()
     assert notebook.complaints == []
 
 
@@ -76,6 +77,7 @@ def test_a_learner_slides_along_the_critical_period_and_over_a_grid(notebook: No
     notebook.see("lr 0.1, λ 1e+09: 2 of 2 runs diverged")
     notebook.save("explorer-2-grid")
     notebook.nothing_is_cut()
+    notebook.all_is_reached_by_keyboard()
     notebook.zoom(NARROW)
     notebook.save("explorer-3-narrow")
     notebook.nothing_is_cut()
@@ -109,6 +111,7 @@ def test_a_learner_looks_for_the_flatter_network(notebook: Notebook) -> None:
     notebook.see("Noise: layer-relative, size 0.2")
     notebook.save("perturb-3-layer")
     notebook.nothing_is_cut()
+    notebook.all_is_reached_by_keyboard()
     notebook.zoom(NARROW)
     notebook.save("perturb-4-narrow")
     notebook.nothing_is_cut()
@@ -139,6 +142,7 @@ def test_a_learner_watches_an_agent(notebook: Notebook) -> None:
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("player")
     notebook.nothing_is_cut()
+    notebook.all_is_reached_by_keyboard()
     assert notebook.complaints == []
 
 
@@ -157,6 +161,7 @@ def test_a_learner_types_a_number_and_draws_a_curve(notebook: Notebook) -> None:
     page = notebook.page
     notebook.write(ASK, DRAW)
     notebook.see("at 0.8")
+    notebook.all_is_reached_by_keyboard()
     fields = page.locator(f'{notebook.outputs} input[type="text"]')
     commit = page.locator(f'{notebook.outputs} button:has-text("Commit")')
     fields.nth(0).fill("two or so")
@@ -222,6 +227,7 @@ def test_a_learner_turns_the_coupling(notebook: Notebook) -> None:
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("split-1")
     notebook.nothing_is_cut()
+    notebook.all_is_reached_by_keyboard()
     notebook.zoom(NARROW)
     notebook.save("split-2-narrow")
     notebook.nothing_is_cut()
@@ -260,4 +266,5 @@ def test_a_learner_types_numbers_to_translate(notebook: Notebook) -> None:
     notebook.picture().scroll_into_view_if_needed()
     notebook.save("translator")
     notebook.nothing_is_cut()
+    notebook.all_is_reached_by_keyboard()
     assert notebook.complaints == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import io
 
 import ipywidgets as widgets
@@ -96,6 +97,16 @@ def test_labels_are_seen_and_escaped() -> None:
 def test_html_is_escaped(make) -> None:
     assert "<script>" not in make("<script>alert(1)</script>")
     assert "&lt;script&gt;" in make("<script>alert(1)</script>")
+
+
+def test_a_cell_stores_the_view_and_the_picture_with_its_words() -> None:
+    root = widgets.HTML()
+    stored = controls.bundle(root, b"a picture", 'w < "2"')
+    assert stored[controls.VIEW] == {"version_major": 2, "version_minor": 0, "model_id": root.model_id}
+    assert base64.b64decode(str(stored["image/png"])) == b"a picture" and stored["text/plain"] == 'w < "2"'
+    shown = f'<img alt="w &lt; &quot;2&quot;" src="data:image/png;base64,{stored["image/png"]}"'
+    assert str(stored["text/html"]).startswith(shown)
+    root.close()
 
 
 def test_a_log_slider_has_four_stops_a_decade() -> None:

@@ -9,6 +9,7 @@ import shutil
 import sys
 import types
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -19,6 +20,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from notebooks import build
+from wdlab.figures.drawn import image_html
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +46,7 @@ def double(x):
 # %%
 import os, sys
 import ipywidgets
-import matplotlib.pyplot as plt
+from wdlab import figures
 
 print("right" if double(1) == 2 else "not yet done")
 print(os.environ["WDLAB_SCALE"], os.environ["WDLAB_HEADLESS"])
@@ -54,8 +56,7 @@ print("noise", file=sys.stderr)
 ipywidgets.IntSlider()
 
 # %%
-plt.plot([1, 2])
-plt.show()
+figures.lines({"one": [1.0, 2.0]}, "A line", "x", "y")
 '''
 
 
@@ -90,6 +91,11 @@ def course(refreshed: Path, tmp_path: Path) -> Path:
 
 def committed(root: Path) -> NotebookNode:
     return nbformat.read(root / "notebooks" / "00_tiny.ipynb", as_version=4)
+
+
+def pictures(notebook: NotebookNode) -> list[tuple[str, str]]:
+    outputs = [output for cell in build.code_cells(notebook) for output in cell.outputs]
+    return [found for output in outputs for found in build.pictures(output)]
 
 
 def code_of(notebook: NotebookNode) -> str:
@@ -225,13 +231,30 @@ def test_a_picture_takes_less_room_and_looks_the_same() -> None:
     whole = io.BytesIO()
     Image.fromarray(picture).save(whole, format="png")
     png = base64.b64encode(whole.getvalue()).decode()
-    data = {"image/png": png, "text/html": f"<img src='data:image/png;base64,{png}'>", "text/plain": "a picture"}
+    data = {"image/png": png, "text/html": image_html(png, 'w < "2"'), "text/plain": 'w < "2"'}
     output = build.slimmed(nbformat.from_dict({"output_type": "display_data", "data": data, "metadata": {}}))
-    small = base64.b64decode(output.data["image/png"])
-    assert len(small) < len(whole.getvalue()) and output.data["text/plain"] == "a picture"
-    assert "text/html" not in output.data, "the picture is stored once"
+    assert set(output.data) == {"text/html", "text/plain"}, "the picture is stored once"
+    ((image, alt),) = build.pictures(output)
+    assert unescape(alt) == output.data["text/plain"] == 'w < "2"'
+    (coded,) = build.PNG.findall(image)
+    small = base64.b64decode(coded)
+    assert len(small) < len(whole.getvalue())
     seen = np.asarray(Image.open(io.BytesIO(small)).convert("RGB"), dtype=int)
     assert np.abs(seen - picture).max() < 16
+
+
+def test_build_gives_stored_pictures_their_words_and_does_so_once(course: Path) -> None:
+    path, notebook = course / "notebooks" / "00_tiny.ipynb", committed(course)
+    ((image, words),) = pictures(notebook)
+    (kept,) = (output for output in build.code_cells(notebook)[-1].outputs if image in str(output))
+    kept.data = {"image/png": build.PNG.findall(image)[0], "text/plain": words}  # which JupyterLab shows without words
+    nbformat.write(notebook, path)
+    assert build.main(["check"], course) == 1
+    assert build.main(["build"], course) == 0
+    assert pictures(committed(course)) == [(image, words)]
+    once = path.read_bytes()
+    assert build.main(["build"], course) == build.main(["check"], course) == 0
+    assert path.read_bytes() == once
 
 
 def test_refresh_runs_at_demo_scale_and_keeps_what_a_reader_sees(refreshed: Path) -> None:
@@ -239,7 +262,8 @@ def test_refresh_runs_at_demo_scale_and_keeps_what_a_reader_sees(refreshed: Path
     shown = [build.shown(cell) for cell in build.code_cells(notebook)]
     assert "not yet done\ndemo 1\n" in shown
     assert not any("noise" in text or "IntSlider" in text for text in shown)
-    assert sum("image/png" in str(cell.outputs) for cell in build.code_cells(notebook)) == 1
+    ((_, alt),) = pictures(notebook)
+    assert "one goes from 1 to 2" in alt
     assert f"{notebook.metadata.wdlab.minutes} minutes" in notebook.cells[0].source
     assert build.WIDGET_VIEW not in nbformat.writes(notebook)
     assert (refreshed / "build" / "solutions" / "00_tiny.ipynb").exists()
@@ -264,13 +288,17 @@ def print_in(text: str) -> Callable[[NotebookNode], None]:
     return lambda nb: add_output(nb, output_type="stream", name="stdout", text=text)
 
 
-def picture(notebook: NotebookNode, size: int, **words: str) -> None:
-    add_output(notebook, output_type="display_data", data={"image/png": "A" * size} | words, metadata={})
+def picture(notebook: NotebookNode, size: int, words: str) -> None:
+    show(notebook, **{"text/html": f'<img {words} src="data:image/png;base64,{"A" * size}"/>'})
+
+
+def show(notebook: NotebookNode, **data: str) -> None:
+    add_output(notebook, output_type="display_data", data=data, metadata={})
 
 
 def two_pictures(notebook: NotebookNode) -> None:
     for size in (4, 8):
-        picture(notebook, size, **{"text/plain": "A figure."})
+        picture(notebook, size, 'alt="A figure."')
 
 
 DAMAGE: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
@@ -296,10 +324,15 @@ DAMAGE: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "address": ("in memory: at 0x7f0011223344", print_in("<object at 0x7f0011223344>")),
     "empty": ("an empty cell", lambda nb: nb.cells.append(nbformat.v4.new_code_cell("\n"))),
     "no picture": ("no picture", lambda nb: nb.cells[-1].update(outputs=[])),
-    "no words": ("a picture without words", lambda nb: picture(nb, 4)),
-    "empty words": ("a picture without words", lambda nb: picture(nb, 4, **{"text/plain": ""})),
+    "no alt": ("a picture without alt text", lambda nb: picture(nb, 4, "")),
+    "empty alt": ("a picture without alt text", lambda nb: picture(nb, 4, 'alt=""')),
+    "no words": ("a picture without alt text", lambda nb: picture(nb, 4, 'alt="&lt;Figure size 640x480&gt;"')),
+    "not HTML": (
+        "a picture without alt text",
+        lambda nb: show(nb, **{"image/png": "AAAA", "text/plain": "JupyterLab does not show these words."}),
+    ),
     "constant words": ("2 different pictures with the same words: A figure.", two_pictures),
-    "too big": ("1.1 MB, at most 1 MB", lambda nb: picture(nb, 1_100_000)),
+    "too big": ("1.1 MB, at most 1 MB", lambda nb: picture(nb, 1_100_000, 'alt="Big."')),
 }
 
 

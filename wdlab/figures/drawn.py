@@ -33,7 +33,7 @@ class Drawn:
 
     def html(self) -> str:
         """Return the picture as an HTML image whose alt text is `alt`, with nothing but itself to fetch."""
-        return _image(self._coded(), self.alt)
+        return image_html(self._coded(), self.alt)
 
     def _coded(self) -> str:
         return base64.b64encode(self.png()).decode("ascii")
@@ -44,10 +44,11 @@ class Drawn:
         from IPython.display import HTML, display
 
         png = self._coded()
-        shown = {"text/html": _image(png, self.alt), "image/png": png, "text/plain": self.alt}
+        shown = {"text/html": image_html(png, self.alt), "image/png": png, "text/plain": self.alt}
         display(shown, raw=True)  # type: ignore[no-untyped-call]
         display(HTML(f"<details><summary>This figure in words</summary>{escape(self.alt)}</details>"))  # type: ignore[no-untyped-call]
 
 
-def _image(png: str, alt: str) -> str:
+def image_html(png: str, alt: str) -> str:
+    """Return HTML for a picture, given as PNG in base64, that says `alt` where it cannot be seen."""
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%"/>'

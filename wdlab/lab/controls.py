@@ -14,6 +14,7 @@ import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from wdlab.figures.drawn import image_html
 from wdlab.figures.style import BACKGROUND, COLOURS
 
 QUIET = "#57606a"  # ticks, axis titles, second thoughts
@@ -82,9 +83,13 @@ def unseen(text: str) -> str:
 
 
 def bundle(widget: Any, png: bytes, alt: str) -> dict[str, object]:
-    """Return what a cell stores for `widget`: its view, and the picture and text for those who have no kernel."""
+    """Return what a cell stores for `widget`: its view, and for those who have no kernel the picture with its text.
+
+    Whoever can show the view prefers it; whoever shows HTML gives the picture its alt text.
+    """
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    return {VIEW: view, "image/png": base64.b64encode(png).decode("ascii"), "text/plain": alt}
+    coded = base64.b64encode(png).decode("ascii")
+    return {VIEW: view, "text/html": image_html(coded, alt), "image/png": coded, "text/plain": alt}
 
 
 def label(text: str, hint: str = "") -> str:
@@ -94,7 +99,12 @@ def label(text: str, hint: str = "") -> str:
 
 
 def labelled(widget: Any, text: str, hint: str = "") -> Any:
-    """Return `widget` below a visible label: its own `description` would be cut, and a slider's handle has no name."""
+    """Return `widget` below a visible label: its own `description` would be cut, and a slider's handle has no name.
+
+    A field or a list takes the label's text as its name, too, for those who hear it.
+    """
+    if isinstance(widget, (widgets.Text, widgets.Dropdown)):
+        widget.tooltip = text
     return stack([widgets.HTML(label(text, hint)), widget])
 
 

@@ -163,6 +163,7 @@ class Worker:
                 continue
             if time.monotonic() >= self._due:
                 wanted = self._show() and self._is_finite()
+                continue  # what was asked for while it was drawn comes before the next step
             before = time.monotonic()
             self._advance()
             took = min(time.monotonic() - before, BEHIND)  # a step of more than that leaves no room as it is

@@ -45,7 +45,7 @@ SMALL = 8.8  # points of the smallest print: it can still be read from the last 
 BOLD, FAINT = 2.4, 1.2  # line widths of the current runs and of the earlier ones
 LEFT, RIGHT = 0.085, 0.65  # where the panels begin and end; labels stand to their right
 ROOM, BOLD_ROOM = 27, 25  # characters of FONT that fit there
-HEADING = 44  # ... and above the panels
+HEADING = 42  # ... and above the panels
 LINES = 2  # of a heading, and of a label beside few others: the table and the text beside the picture say all
 FEW = 3  # labels that have room for so many lines each
 SPAN: dict[str, Any] = {"facecolor": SHADE, "edgecolor": QUIET, "lw": 0.5}
@@ -150,7 +150,7 @@ class _Pen:
         self.line.set_data(curve.x, curve.mean)
         self.line.set(visible=True, lw=width, ls=DASHES[dash], zorder=4 if trial.fresh else 3)
         self.second.set_data(second.x, second.mean)
-        self.second.set(visible=bool(second.x), lw=0.8 + width / 2, ls=(0, (1, 1.5 + 0.75 * dash)))
+        self.second.set(visible=bool(second.x), lw=0.8 + width / 2, ls=(0, (1, 1.5 + dash)))
         self.band.set_verts(_outline(curve) if len(trial.runs) > 1 else [])
         self.band.set_visible(len(trial.runs) > 1 and there)
         self.leader.set_data([1.005, 1.035], ends)

@@ -178,7 +178,7 @@ def test_no_two_controls_read_the_same(name: str, root: Any) -> None:
 def test_no_control_is_where_the_keyboard_cannot_go(name: str, root: Any) -> None:
     """What folds is a row of boxes, for an accordion cannot be opened by keyboard; see tests/browser for Tab."""
     boxes = [one for one in (root, *flat(root)) if hasattr(one, "children")]
-    assert boxes and {type(one) for one in boxes} <= {widgets.VBox, widgets.HBox}
+    assert boxes and {type(one) for one in boxes} <= {widgets.VBox, widgets.HBox, widgets.GridBox}
 
 
 @every_widget

@@ -179,13 +179,7 @@ class Worker:
 
     def _may_rest(self) -> bool:
         with self._lock:
-            if not self._paused.is_set():
-                return False
-            self._asked -= 1
-            if self._asked < 0:
-                self._asked = 0
-                return True
-        return False
+            return self.paused and not self._asked
 
     def _rest(self) -> bool:
         """Show what is new, then wait until there is something to do; return whether anybody looks."""
@@ -208,6 +202,8 @@ class Worker:
 
     def _advance(self) -> None:
         self._since = time.monotonic() if self._since is None else self._since
+        with self._lock:
+            self._asked = max(self._asked - 1, 0)
         for training in self.trainings:
             training.advance(1, read=self.paused)
         self.step = self.trainings[0].step

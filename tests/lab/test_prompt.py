@@ -64,7 +64,7 @@ def test_a_step_two_readings_and_two_pictures_fit_into_what_curves_may_be_behind
 
     A reading of games takes as long as they are played: here by a good player, of CartPole to the end of each. Breakout
     is the exception: who follows the ball plays for 180 frames, and who never missed it would play for 1000, which is
-    about 0.7 s a reading. Then curves are as far behind as two of those take.
+    about 0.8 s a reading. Then curves are as far behind as two of those take.
     """
     training, trial = Training([lab._planned.run], "cpu"), lab._trial(lab.dials)
     lab._trials = [trial]

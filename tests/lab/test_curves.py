@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 
 import wdlab
-from wdlab.lab.curves import Curves, in_words, spread
+from tests.lab.live import PROJECTED
+from wdlab.lab.curves import FONT, SMALL, Curves, fitted, in_words, spread
 from wdlab.lab.dials import PRESETS, Dials
 from wdlab.lab.quantities import QUANTITIES
 from wdlab.lab.table import table, to_html
@@ -70,6 +72,47 @@ def test_labels_end_inside_the_picture(turned: dict, current: int) -> None:
     assert len(labels) >= 6
     for text in labels:
         assert text.get_window_extent().x1 <= curves.figure.bbox.x1, text.get_text()
+
+
+TURNS: dict[str, list] = {
+    "optimizer": ["sgd", "adam"],
+    "coupling": ["own_buffers", "l2"],
+    "timing": ["late", "never"],
+    "label_noise": [0.25, 0.5],
+    "train_size": [2000, 4000],
+    "schedule": ["constant", "falls to 5%"],
+}
+
+
+@pytest.mark.parametrize("names", [[*TURNS], ["timing"]], ids=["long", "short"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_the_smallest_print_can_be_read_on_a_projector_and_labels_keep_apart(count: int, names: list[str]) -> None:
+    """At least 9 points of CSS, which are the 12 pixels that tests/browser asks of the text around the picture."""
+    curves, trials = Curves(list(QUANTITIES)), []
+    for place in range(count):
+        turned = {name: TURNS[name][place % 2] for name in names}
+        trials.append(trial(Dials(seeds=3, lr=0.01 + place / 100).turned(**turned), place))
+    trials[-1].events = (Event(1, "decay off"), Event(2, "forked, decay on"))
+    curves.show(trials, trials[-1])
+    curves.png()
+    texts = [text for text in curves.figure.findobj(Text) if text.get_visible() and text.get_text()]
+    assert min(text.get_fontsize() for text in texts) * PROJECTED / (curves.figure.get_figwidth() * 96) >= 9
+    for panel in curves._panels:
+        labels = [pen.label.get_window_extent() for pen in panel._pens if pen.label.get_visible()]
+        assert len(labels) == count and not any(a.overlaps(b) for a, b in combinations(labels, 2))
+        assert all(box.x1 <= curves.figure.bbox.x1 for box in labels)
+    heading = curves._heading.get_window_extent()
+    assert heading.y1 <= curves.figure.bbox.y1 and heading.x1 <= curves._when.get_window_extent().x0
+    assert not heading.overlaps(curves._panels[0]._title.get_window_extent())
+
+
+def test_what_has_no_room_goes_on_in_the_next_line_and_ends_with_dots() -> None:
+    for text in ("never", "late, lr 0.01, fork at 50%", "Adam, late, second_moment, lr 0.01, 2,000 examples"):
+        for lines in (1, 2):
+            said, size = fitted(text, 20, lines=lines)
+            assert said.count("\n") < lines and SMALL <= size <= FONT
+            assert max(map(len, said.split("\n"))) * size <= 20 * FONT
+            assert said.replace("\n", " ") == text or said.endswith("…")
 
 
 def test_labels_with_room_stay_where_they_belong() -> None:

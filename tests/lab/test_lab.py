@@ -134,7 +134,6 @@ def test_the_first_picture_comes_soon_and_pictures_come_at_most_five_a_second(ma
     first, worked = next((at - start, done - work) for at, lines, done in frames if lines)
     record_property("first picture", f"{first:.2f} s after Run, {worked:.2f} s of work (at most 1 s)")
     assert worked + worker.FRAME < 1.0, "what it works and what it may wait are 1 s where nothing else is to be done"
-    assert first < 3.0
     assert len(frames) <= 5 * spent + 1
 
 

@@ -195,6 +195,33 @@ def test_the_switch_shows_whether_decay_acts_now(make) -> None:
     assert lab.histories[-1].curves["weight_decay"][-1] > 0 and shaded(lab) == [(0.5, 1.0)], "showing it turns nothing"
 
 
+PRESSES = {
+    "decay": lambda lab: lab.desk.decay.set_trait("value", not lab.desk.decay.value),
+    "fork": lambda lab: lab.desk.fork.click(),
+    "pause": lambda lab: lab.desk.pause.click(),
+    "stop": lambda lab: lab.desk.stop.click(),
+}
+
+
+@pytest.mark.parametrize("press", PRESSES)
+def test_what_is_pressed_while_a_picture_is_drawn_comes_before_the_next_step(make, trainings, press: str) -> None:
+    def pressed(_: object) -> None:
+        if trainings and trainings[0].step > 0 and not at:
+            at.append(trainings[0].step)
+            PRESSES[press](lab)
+
+    at: list[int] = []
+    lab = make(steps=FOREVER, block=False)
+    lab.desk.image.observe(pressed, "value")
+    lab.run()
+    until(lambda: at)
+    if press in ("decay", "fork"):
+        until(lambda: lab._trials[-1].events)
+        assert [event.step for event in lab._trials[-1].events] == at
+    else:
+        assert lab.wait(20) and trainings[0].step == at[0]
+
+
 def test_what_needs_a_run_says_so_without_one(make) -> None:
     lab = make()
     for do in (lab.decay_now, lab.fork, lab.pause, lab.resume):
@@ -329,6 +356,25 @@ def test_forks_find_a_place_among_many_runs(make) -> None:
     assert len(lab.table) == 12
 
 
+def test_no_two_lines_of_forked_runs_differ_in_colour_alone(make) -> None:
+    """Nor do those of earlier runs, nor the dotted ones."""
+    lab = make(steps=8, curves=("weight_norm", "step_parts"))
+    for seed in (1, 2, 3):
+        lab.run(optimizer="adam", coupling="decoupled", seed=seed)
+    lab.run(seed=4, until=0.25)
+    for dials in ({"weight_decay": 0.1}, {"lr": 0.003}, {"timing": "never"}):
+        lab.fork(**dials)
+        lab.step()
+    lab.resume()
+    assert len(lab._trials) == 7 and sum(trial.fresh for trial in lab._trials) == 4
+    for panel, count in zip(lab._curves._panels, (7, 14), strict=True):
+        drawn = [line for pen in panel._pens for line in (pen.line, pen.second)]
+        drawn = [line for line in drawn if line.get_visible() and len(line.get_xdata())]
+        looks = {(str(line._unscaled_dash_pattern), line.get_linewidth()) for line in drawn}
+        assert len(drawn) == len(looks) == count
+        assert len({line.get_linewidth() for line in drawn}) == 2 * count // 7, "bold is what goes on"
+
+
 # Seeds
 
 
@@ -380,13 +426,15 @@ def test_the_widgets_answer_while_a_run_goes_on(make, pixels, record_property) -
     lab = make(model=wdlab.Model(), steps=FOREVER, block=False)
     lab.run()
     until(lambda: lab.histories)
-    spent = []
+    spent, worked = [], []
     for value in ("never", "early", "always"):
-        start = time.monotonic()
+        start, work = time.monotonic(), time.process_time()
         lab.panel.controls["timing"].value = value
         lab.desk.decay.value = not lab.desk.decay.value
         spent.append(time.monotonic() - start)
+        worked.append(time.process_time() - work)
     record_property("a dial answers", f"{max(spent):.2f} s at the latest while a run goes on")
+    assert max(worked) < 0.3, "that of the run, which goes on meanwhile, included"
     assert max(spent) < 1.0
 
 

@@ -80,7 +80,8 @@ def test_without_momentum_l2_and_decoupled_are_one_and_with_it_two(make) -> None
             norms.append(lab.histories[-1].curves["weight_norm"][-1])
         apart[optimizer] = abs(norms[0] / norms[1] - 1)
     assert apart["plain_sgd"] < 1e-6 < 1e-3 < apart["sgd"]
-    assert "all couplings are one and the same" in note("plain_sgd", "decoupled") == note("plain_sgd", "l2")
+    for name in ("l2", "decoupled"):
+        assert note("plain_sgd", name).split("(second_moment")[0].endswith("all couplings are one and the same. ")
 
 
 def test_a_coupling_that_does_nothing_cannot_be_chosen_and_the_reason_is_said(make) -> None:
@@ -114,13 +115,21 @@ def test_the_rule_marks_the_terms_that_are_active(optimizer: str, name: str) -> 
     if name in idle(optimizer):
         assert not any(places(optimizer, name).values())
         return
-    marked = [html.unescape(term) for term in re.findall(r"<strong[^>]*>([^<]*)</strong>", rule(optimizer, name))]
-    pale = re.findall(r'<span style="opacity[^"]*">([^<]*)</span>', rule(optimizer, name))
-    numbers = wdlab.COUPLINGS[name].numbers
-    assert len(marked) == (sum(map(bool, numbers)) if optimizer == "adam" else 1)
-    assert len(marked) + len(pale) == (5 if optimizer == "adam" else 2)
+    assert marks(rule(optimizer, name)) == expected(optimizer, name)
     assert "Decay enters the" in rule(optimizer, name) or "Decay enters two" in rule(optimizer, name)
-    assert note(optimizer, name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "plain_sgd", "adam"])
+def test_the_panel_says_the_sentence_of_every_coupling_it_offers_beside_its_rule(make, optimizer: str) -> None:
+    lab = make(show="all")
+    lab.panel.controls["optimizer"].value = optimizer
+    offered = [name for _, name in lab.panel.controls["coupling"].options]
+    assert set(offered) == set(wdlab.COUPLINGS) - set(idle(optimizer))
+    for name in offered:
+        lab.panel.controls["coupling"].value = name
+        shown = lab.panel.explanation.value
+        assert html.escape(wdlab.COUPLINGS[name].says) in shown and html.escape(note(optimizer, name)) in shown
+        assert marks(shown) == expected(optimizer, name)
 
 
 def test_under_sgd_couplings_that_are_one_and_the_same_say_so_and_are(make) -> None:
@@ -132,6 +141,26 @@ def test_under_sgd_couplings_that_are_one_and_the_same_say_so_and_are(make) -> N
             ends.append(lab.histories[-1].curves["weight_norm"][-1])
         assert ends[0] == pytest.approx(ends[1], rel=1e-6) and f"The same as {twin} here" in note("sgd", name)
     assert places("sgd", "own_buffers") == places("sgd", "l2")
+
+
+def marks(shown: str) -> dict[str, list[tuple[str, bool]]]:
+    """For each row of a rule, by the name of what it sets: the places of decay from left to right, and which is marked.
+
+    A place is told by what is written there, so the root that a term is divided by tells one + d from another.
+    """
+    rows = re.findall(r'<div style="padding-left[^>]*>(\w) ←(.*?)</div>', shown)
+    term = re.compile(r"<(strong|span) [^>]*>([^<]*)</(?:strong|span)>")
+    return {name: [(html.unescape(text), tag == "strong") for tag, text in term.findall(row)] for name, row in rows}
+
+
+def expected(optimizer: str, name: str) -> dict[str, list[tuple[str, bool]]]:
+    """The same as `wdlab.decay.coupling` writes the rule."""
+    a = wdlab.COUPLINGS[name]
+    if optimizer == "adam":
+        step = [("+ ŝ/(√û+ε)", a.a_own != 0), ("+ d/(√v̂+ε)", a.a_adapt != 0), ("+ d", a.a_post != 0)]
+        return {"m": [("+ d", a.a_m != 0)], "v": [("+ d", a.a_v != 0)], "w": step}
+    inside, outside = ("+ d", a.a_m + a.a_own != 0), ("+ d", a.a_adapt + a.a_post != 0)
+    return {"w": [inside, outside]} if optimizer == "plain_sgd" else {"b": [inside], "w": [outside]}
 
 
 def test_another_task_brings_its_own_data_and_length(make) -> None:

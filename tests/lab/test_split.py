@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.lab.test_panel import expected, marks
 from wdlab.decay import COUPLINGS
 from wdlab.lab import SplitStep
 from wdlab.lab.rule import rule
@@ -59,7 +60,7 @@ def test_the_broken_lines_are_where_weights_rest(name: str) -> None:
 def test_the_rule_of_the_coupling_is_shown_with_its_sentence(name: str) -> None:
     shown = SplitStep(coupling=name).rule.value
     assert shown.startswith(rule("adam", name)) and escape(COUPLINGS[name].says) in shown
-    assert shown.count("<strong") == sum(number != 0 for number in COUPLINGS[name].numbers)
+    assert marks(shown) == expected("adam", name)
 
 
 def test_a_decay_that_overshoots_is_said_and_not_hidden() -> None:

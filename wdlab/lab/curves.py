@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +41,13 @@ WIDTH = 6.8  # inches
 TOP, BOTTOM, PANEL = 0.58, 0.435, 1.43  # inches above, below, and of a panel with what is between
 TALLER = 0.35  # by which the first panel is taller than the others
 FONT = 10.0  # points
+SMALL = 8.8  # points of the smallest print: it can still be read from the last row, where a projector shows the picture
 BOLD, FAINT = 2.4, 1.2  # line widths of the current runs and of the earlier ones
-LEFT, RIGHT = 0.085, 0.675  # where the panels begin and end; labels stand to their right
-ROOM, BOLD_ROOM = 25, 23  # characters that fit there
-MOST = 40  # ... in print so small that it can just be read; the table and the text beside the picture say all
-HEADING = 46  # characters that fit above the panels
+LEFT, RIGHT = 0.085, 0.65  # where the panels begin and end; labels stand to their right
+ROOM, BOLD_ROOM = 27, 25  # characters of FONT that fit there
+HEADING = 42  # ... and above the panels
+LINES = 2  # of a heading, and of a label beside few others: the table and the text beside the picture say all
+FEW = 3  # labels that have room for so many lines each
 SPAN: dict[str, Any] = {"facecolor": SHADE, "edgecolor": QUIET, "lw": 0.5}
 QUICK = 110  # dots an inch while a run goes on; at rest the picture is sharper
 MARKS = 6  # of events that can be seen at a time
@@ -62,7 +65,8 @@ class Curves:
         self._panels = [_Panel(one, name) for one, name in zip(axes, names, strict=True)]
         self._panels[-1].name_x_axis()
         up = 1 - 0.2 / height
-        self._heading = self.figure.text(LEFT, up, "", size=FONT + 0.5, color=INK, weight="bold")
+        middle = 1 - 0.155 / height
+        self._heading = self.figure.text(LEFT, middle, "", color=INK, weight="bold", va="center", linespacing=1.1)
         self._key = Rectangle((RIGHT + 0.005, up), 0.03, 0.13 / height, **SPAN, transform=self.figure.transFigure)
         self.figure.add_artist(self._key)
         self._when = self.figure.text(0, up, "", size=FONT, color=INK)
@@ -70,11 +74,12 @@ class Curves:
         self._stage: tuple[object, Any] = (None, None)  # what the still parts look like, and their pixels
 
     def show(self, trials: Sequence[Trial], planned: Trial) -> None:
-        """Draw `trials`, the last of them bold; before there is any, the span in which the `planned` one will decay."""
+        """Draw `trials`, the latest bold; before there is any, the span in which the `planned` one will decay."""
         current = trials[-1] if trials else planned
         self._shade(current.spans)
         heading = str(current.dials) if trials else "Press Run to see the curves grow"
-        self._heading.set(text=heading, fontsize=(FONT + 0.5) * min(1.0, HEADING / len(heading)))
+        heading, size = fitted(heading, HEADING, FONT + 0.5)
+        self._heading.set(text=heading, fontsize=size)
         names = named(trials)
         for panel in self._panels:
             panel.show(trials, names, current)
@@ -128,36 +133,57 @@ class _Pen:
         self.colour = colour
         (self.line,) = axes.plot([], [], color=colour, solid_capstyle="round")
         (self.leader,) = axes.plot([], [], color=colour, lw=FAINT, transform=beside, clip_on=False)
-        (self.second,) = axes.plot([], [], color=colour, lw=FAINT + 0.4, ls=(0, (1, 1.5)), zorder=3)
+        (self.second,) = axes.plot([], [], color=colour, zorder=3)
         (self.dots,) = axes.plot([], [], color=colour, marker="D", ms=4.5, mec="white", ls="none", zorder=5)
         (self.tip,) = axes.plot([], [], color=colour, marker="o", ms=6, ls="none", zorder=5)
         self.band = PolyCollection([], facecolor=colour, alpha=0.18, lw=0, zorder=2)
         axes.add_collection(self.band, autolim=False)
-        self.label: Text = axes.text(1.045, 0, "", size=FONT, color=INK, va="center", transform=beside)
+        self.label: Text = axes.text(1.045, 0, "", color=INK, va="center", linespacing=1.1, transform=beside)
         self.artists = (self.line, self.leader, self.second, self.dots, self.tip, self.band, self.label)
 
-    def draw(self, trial: Trial, curve: Band, second: Band, ends: tuple[float, float], text: str, bold: bool) -> None:
-        """Draw `trial` with its label at the height ends[1], where the line itself ends at ends[0]."""
-        width, there = BOLD if bold else FAINT, bool(trial.steps)
+    def draw(
+        self, trial: Trial, curve: Band, second: Band, ends: tuple[float, float], label: tuple[str, float], dash: int
+    ) -> None:
+        """Draw `trial`, whose line ends at the height ends[0], with its `label`, a text and its size, at ends[1]."""
+        width, there = BOLD if trial.fresh else FAINT, bool(trial.steps)
         curve = _since(curve, trial.born / trial.run.steps)
         self.line.set_data(curve.x, curve.mean)
-        self.line.set_linestyle(DASHES[0 if bold else trial.look])
-        self.line.set(visible=True, lw=width, zorder=4 if bold else 3)
+        self.line.set(visible=True, lw=width, ls=DASHES[dash], zorder=4 if trial.fresh else 3)
         self.second.set_data(second.x, second.mean)
-        self.second.set_visible(bool(second.x))
+        self.second.set(visible=bool(second.x), lw=0.8 + width / 2, ls=(0, (1, 1.5 + dash)))
         self.band.set_verts(_outline(curve) if len(trial.runs) > 1 else [])
         self.band.set_visible(len(trial.runs) > 1 and there)
         self.leader.set_data([1.005, 1.035], ends)
         self.leader.set(visible=there, lw=width)
-        text = text if len(text) <= MOST else f"{text[: MOST - 1]}…"
-        self.label.set(text=text, y=ends[1], visible=there, weight="bold" if bold else "normal")
-        self.label.set_fontsize(FONT * min(1.0, (BOLD_ROOM if bold else ROOM) / max(len(text), 1)))
+        weight = "bold" if trial.fresh else "normal"
+        self.label.set(text=label[0], fontsize=label[1], y=ends[1], visible=there, weight=weight)
         at = [event.step / trial.run.steps for event in trial.events]
         points = [(x, y) for x, y in zip(curve.x, curve.mean, strict=True) if x in at]
         self.dots.set_data([x for x, _ in points], [y for _, y in points])
         self.dots.set_visible(bool(points))
         self.tip.set_data(curve.x[-1:], curve.mean[-1:])
-        self.tip.set_visible(bold and there and trial.done < 1)
+        self.tip.set_visible(trial.fresh and there and trial.done < 1)
+
+
+def dashes(trials: Sequence[Trial]) -> list[int]:
+    """Return which of DASHES draws each of `trials`: the run of now solid, then its forks, the others as they look.
+
+    The bold ones differ in it, and so do the faint ones: no two lines differ in colour alone.
+    """
+    fresh = [trial for trial in trials if trial.fresh]
+    return [fresh.index(trial) if trial.fresh else trial.look for trial in trials]
+
+
+def fitted(text: str, room: int, size: float = FONT, lines: int = LINES) -> tuple[str, float]:
+    r"""Return `text`, where `room` characters of `size` fit into a line, and how large to print it, at least SMALL.
+
+    What does not fit so goes on in the next line, and ends with "…" where there are no more than `lines`.
+
+    >>> fitted("early, lr 0.05", 10, SMALL), fitted("early, lr 0.05", 10, SMALL, lines=1)
+    (('early, lr\n0.05', 8.8), ('early, lr…', 8.8))
+    """
+    rows = textwrap.wrap(text, int(room * size / SMALL), max_lines=lines, placeholder="…", break_on_hyphens=False)
+    return "\n".join(rows), max(SMALL, size * min(1.0, room / max(map(len, rows))))
 
 
 def _since(curve: Band, start: float) -> Band:
@@ -182,7 +208,7 @@ class _Panel:
         over = blended_transform_factory(axes.transData, axes.transAxes)
         look: dict[str, Any] = {"color": INK, "lw": 1.0, "ls": (0, (3, 2)), "transform": over, "zorder": 2.5}
         self._marks = [axes.plot([], [], **look)[0] for _ in range(MARKS)]
-        words: dict[str, Any] = {"size": FONT - 1.5, "color": INK, "transform": over, "zorder": 6, "va": "top"}
+        words: dict[str, Any] = {"size": SMALL, "color": INK, "transform": over, "zorder": 6, "va": "top"}
         words["bbox"] = {"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.8}
         self._words = [axes.text(0, 0, "", **words) for _ in range(MARKS)]
         self.moving: list[Artist] = [artist for pen in self._pens for artist in pen.artists]
@@ -238,14 +264,14 @@ class _Panel:
         seconds = [self._drawable(trial.curve(self.quantity.beside)) for trial in trials]
         self._set_limits(trials, [*curves, *seconds])
         lasts = [self.quantity.last(trial) for trial in trials]
-        heights = spread([self._height(last) for last in lasts], gap=self._line_height())
-        texts = self._say(lasts, names)
-        for trial, curve, second, last, height, text in zip(
-            trials, curves, seconds, lasts, heights, texts, strict=True
+        labels = self._say(trials, lasts, names)
+        gap = self._line_height() * max((1 + text.count("\n") for text, _ in labels), default=1)
+        heights = spread([self._height(last) for last in lasts], gap)
+        for trial, curve, second, last, height, label, dash in zip(
+            trials, curves, seconds, lasts, heights, labels, dashes(trials), strict=True
         ):
             end = self._height(last) if trial.done == 1 else height
-            bold = trial.fresh or trial is current
-            self._pens[trial.look].draw(trial, curve, second, (end, height), text, bold)
+            self._pens[trial.look].draw(trial, curve, second, (end, height), label, dash)
         self._mark(current)
 
     def _drawable(self, curve: Band) -> Band:
@@ -267,13 +293,15 @@ class _Panel:
                 self._words[place].set(text=event.what, x=x + (-0.008 if right else 0.008), y=0.98 - 0.11 * (place % 3))
                 self._words[place].set(visible=True, ha="right" if right else "left")
 
-    def _say(self, lasts: Sequence[float], names: Sequence[str]) -> list[str]:
-        """Return the labels: last value and name, or all of them without the value where one would be too long."""
+    def _say(self, trials: Sequence[Trial], lasts: Sequence[float], names: Sequence[str]) -> list[tuple[str, float]]:
+        """Return the labels and their sizes: last value and name, or names alone where one has no room for both."""
         told = [self.quantity.tell(value) if math.isfinite(value) else "–" for value in lasts]
-        longest = max((len(value) + 2 + len(name) for value, name in zip(told, names, strict=True)), default=0)
-        if longest > ROOM + 4:
-            return list(names)
-        return [f"{value}  {name}" for value, name in zip(told, names, strict=True)]
+        texts = [f"{value}  {name}" for value, name in zip(told, names, strict=True)]
+        rooms = [BOLD_ROOM if trial.fresh else ROOM for trial in trials]
+        if any(fitted(text, room)[0] != text for text, room in zip(texts, rooms, strict=True)):
+            texts = list(names)
+        lines = LINES if len(trials) <= FEW else 1
+        return [fitted(text, room, lines=lines) for text, room in zip(texts, rooms, strict=True)]
 
     def _line_height(self) -> float:
         height = self.axes.figure.get_figheight()  # type: ignore[union-attr]  # it is not a subfigure

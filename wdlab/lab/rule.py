@@ -70,9 +70,9 @@ def note(optimizer: str, coupling: str) -> str:
     """Return the coupling's sentence, and what `optimizer` makes of it."""
     said = COUPLINGS[coupling].says
     if optimizer == "plain_sgd":
-        said = "Without momentum there is no buffer, and all couplings are one and the same."
+        said += " Without momentum there is no buffer, and all couplings are one and the same."
     elif optimizer == "sgd" and coupling in SAME:
-        said = f"The same as {SAME[coupling]} here: SGD divides by no sqrt(v)."
+        said += f" The same as {SAME[coupling]} here: SGD divides by no sqrt(v)."
     for name in idle(optimizer):
         said += f" ({name} needs Adam: {SPOKEN[optimizer]} has no second moment, so it would do nothing here.)"
     return said + (ADVICE.get(coupling, "") if optimizer == "adam" else "")

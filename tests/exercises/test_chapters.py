@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -29,6 +32,7 @@ from wdlab.exercises import (
     chapter08,
     chapter09,
     chapter10,
+    harness,
 )
 from wdlab.exercises.chapter00 import (
     FIRST_QUARTER,
@@ -77,6 +81,7 @@ from wdlab.exercises.chapter07 import check_adam_step, check_adaptive, check_par
 from wdlab.exercises.chapter08 import check_good_share, check_greedy, check_new_lambda
 from wdlab.exercises.chapter09 import check_decayed_share, check_epsilon, check_middle_mean, check_target
 from wdlab.exercises.chapter10 import check_enough, check_expected_best, check_other_label, check_width
+from wdlab.exercises.harness import Attempt, Case, attempt, cases_of, mistake_of, say, size
 from wdlab.measures import Subject, fold, rescale_
 from wdlab.measures.sharpness import NOISES, hessian_traces, noise_sharpness
 from wdlab.models import MLP
@@ -137,6 +142,7 @@ FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_other_label: chapter10.OTHER_LABEL,
 }
 CHECKERS = NUMBERS | RUNS | FUNCTIONS
+KERNEL = harness.SEED
 EVERY = [pytest.param(checker, id=checker.__name__) for checker in CHECKERS]
 EVERY_FUNCTION = [pytest.param(checker, id=checker.__name__) for checker in FUNCTIONS]
 EVERY_NUMBER = [pytest.param(checker, id=checker.__name__) for checker in NUMBERS]
@@ -155,12 +161,109 @@ def run_of(start: float, stop: float, weight_decay: float, lr: float, seed: floa
     return replace(FIRST_QUARTER, optimizer=wdlab.Optimizer(lr=lr), decay=decay, seed=int(seed))
 
 
+@pytest.fixture(autouse=True)
+def one_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kernel draws cases of its own; here it is always the same one, unless a test asks for others."""
+    monkeypatch.setattr(harness, "SEED", 0)
+
+
 def shown(report: Report) -> str:
     return f"{report!r}\n{report._repr_html_()}"
 
 
 def test_no_exercise_is_missing_here() -> None:
     assert {id(one) for one in CHECKERS.values()} == {id(one) for chapter in CHAPTERS for one in chapter.EXERCISES}
+
+
+# --- cases --------------------------------------------------------------------------------------------------
+
+OTHER_KERNELS = range(1, 4)
+ARGUMENTS = [
+    pytest.param(checker, key, id=f"{checker.__name__}-{key}")
+    for checker, exercise in FUNCTIONS.items()
+    for key in exercise.cases[0]
+]
+UNUSED = {
+    (check_mask, "name"): "it is there to mislead: what decays is told by the number of axes",
+    (check_target, "truncated"): "it is there to mislead: only termination stops the bootstrap",
+    (check_decayed_share, "lr"): "both parts of the step have it as a factor, so the share does not",
+}
+"""Arguments that the right answer does not depend on."""
+
+
+def with_frozen(exercise: Exercise, key: str, value: Any) -> Callable[..., Any]:
+    """The right answer, but for one argument that is always `value`."""
+
+    def hard_coded(*given: Any) -> Any:
+        arguments = dict(zip(exercise.cases[0], given, strict=True)) | {key: copy.deepcopy(value)}
+        return exercise.reference(*arguments.values())
+
+    return hard_coded
+
+
+def in_words(exercise: Exercise, answer: object) -> Report:
+    """What its checker says of a function, without the picture, which takes most of the time."""
+    return harness.check(replace(exercise, draw=lambda found: 1 / 0), answer)
+
+
+def numbers(value: Any) -> list[str]:
+    """The numbers (or the string) that an argument holds, as a learner reads them."""
+    if isinstance(value, list):
+        return [told for one in value for told in numbers(one)]
+    return [say(one) for one in np.ravel(value).tolist()]
+
+
+@pytest.mark.parametrize(("checker", "key"), ARGUMENTS)
+def test_every_argument_varies(checker: Callable[[object], Report], key: str) -> None:
+    assert len({tuple(numbers(case[key])) for case in cases_of(CHECKERS[checker], 0)}) >= 2
+
+
+@pytest.mark.parametrize(("checker", "key"), ARGUMENTS)
+def test_who_hard_codes_an_argument_fails(
+    checker: Callable[[object], Report], key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exercise = CHECKERS[checker]
+    for kernel in (0, *OTHER_KERNELS):
+        monkeypatch.setattr(harness, "SEED", kernel)
+        hard_coded = with_frozen(exercise, key, exercise.cases[0][key])
+        assert in_words(exercise, hard_coded).passed is ((checker, key) in UNUSED)
+
+
+@pytest.mark.parametrize("checker", EVERY_FUNCTION)
+def test_cases_are_drawn_anew_in_another_kernel_and_the_same_again_in_this_one(
+    checker: Callable[[object], Report],
+) -> None:
+    exercise = CHECKERS[checker]
+    here, again, elsewhere = (
+        [[numbers(value) for value in case.values()] for case in cases_of(exercise, seed)] for seed in (0, 0, 1)
+    )
+    assert here == again != elsewhere
+    assert len(here) == len(exercise.cases) + harness.DRAWS
+
+
+def test_a_kernel_has_a_seed_of_its_own() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "from wdlab.exercises.harness import SEED; print(SEED)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert int(told) not in (0, KERNEL)
+
+
+@pytest.mark.parametrize("checker", EVERY_FUNCTION)
+def test_the_small_cases_come_first_and_all_can_be_read(checker: Callable[[object], Report]) -> None:
+    sizes = [size(case) for case in cases_of(CHECKERS[checker], 0)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] <= 40
+
+
+def test_cases_made_by_hand_in_any_order_are_tried_by_size() -> None:
+    cases: list[Case] = [{"x": torch.ones(2, 3)}, {"x": [torch.ones(2), torch.ones(2)]}, {"x": np.ones(5)}, {"x": 1.0}]
+    exercise = Exercise("sizes", ("y",), lambda x: 0.0, cases, {}, drawn=lambda draw: {"x": torch.ones(1)})
+    assert [size(case) for case in cases_of(exercise, 0)] == [1] * (1 + harness.DRAWS) + [4, 5, 6]
+    assert cases_of(exercise, 0)[0] is cases[-1]
+    assert "The smallest: x = 1." in harness.check(exercise, lambda x: 1.0).message
 
 
 # --- right answers ------------------------------------------------------------------------------------------
@@ -898,6 +1001,16 @@ def test_right_answers_written_differently_pass(checker: Callable[[object], Repo
     assert report.passed is True, report
 
 
+@pytest.mark.parametrize(("checker", "right"), [(checker, right) for checker, right in RIGHT if checker in FUNCTIONS])
+def test_right_answers_pass_in_any_kernel(
+    checker: Callable[[object], Report], right: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kernel in OTHER_KERNELS:
+        monkeypatch.setattr(harness, "SEED", kernel)
+        report = checker(right)
+        assert report.passed is True, report
+
+
 def test_three_right_answers_an_exercise() -> None:
     assert all(sum(checker is one for one, _ in RIGHT) >= 3 for checker in CHECKERS)
 
@@ -938,7 +1051,7 @@ def test_each_typical_mistake_is_named_and_drawn(checker: Callable[[object], Rep
     assert not report
     assert label in report.message
     assert report.figure is not None
-    assert report.figure.alt.strip()
+    assert as_printed(CHECKERS[checker], label, report.message) in report.figure.alt
     both = shown(report)
     assert "not yet right" in both
     assert "not yet done" not in both
@@ -946,18 +1059,49 @@ def test_each_typical_mistake_is_named_and_drawn(checker: Callable[[object], Rep
     assert "data:image/png;base64,iVBOR" in both
 
 
-@pytest.mark.parametrize("checker", EVERY_FUNCTION)
-def test_a_counter_example_says_arguments_yours_and_expected(checker: Callable[[object], Report]) -> None:
+def as_printed(exercise: Exercise, label: str, message: str) -> str:
+    """The learner's values beside the right ones as they stand in the message; of a number, the learner's alone."""
+    if exercise in NUMBERS.values():
+        return say(float(exercise.mistakes[label]()))
+    told = [line for line in message.splitlines() if ": yours " in line and ", expected " in line]
+    assert len(told) == len(exercise.returns) or exercise in RUNS.values()
+    return "; ".join(told)
+
+
+def tried(exercise: Exercise, answer: Callable[..., Any], kernel: int) -> list[Attempt]:
+    return [attempt(exercise, answer, case) for case in cases_of(exercise, kernel)]
+
+
+EVERY_MISTAKE_OF_A_FUNCTION = [one for one in MISTAKES if one.values[0] in FUNCTIONS]
+
+
+@pytest.mark.parametrize(("checker", "label"), EVERY_MISTAKE_OF_A_FUNCTION)
+def test_a_counter_example_says_arguments_yours_and_expected_as_numbers(
+    checker: Callable[[object], Report], label: str
+) -> None:
     exercise = CHECKERS[checker]
-    report = checker(next(iter(exercise.mistakes.values())))
-    assert all(f"{name} = " in report.message for name in exercise.cases[0])
-    assert all(f"{name}: yours " in report.message for name in exercise.returns)
-    assert "expected " in report.message
+    message = in_words(exercise, exercise.mistakes[label]).message
+    first = next(one for one in tried(exercise, exercise.mistakes[label], 0) if not one.right)
+    for key, value in first.case.items():
+        _, told = message.split(f"{key} =", 1)
+        assert all(number in told for number in numbers(value))
+    assert "tensor" not in message.split("This is what you get")[0].replace("tensor =", "")
+    assert all(f"{name}: yours " in message for name in exercise.returns)
+    assert "expected " in message
+
+
+@pytest.mark.parametrize(("checker", "label"), EVERY_MISTAKE_OF_A_FUNCTION)
+def test_a_typical_mistake_is_named_in_any_kernel(checker: Callable[[object], Report], label: str) -> None:
+    exercise = CHECKERS[checker]
+    for kernel in OTHER_KERNELS:
+        found = tried(exercise, exercise.mistakes[label], kernel)
+        assert not all(one.right for one in found)
+        assert mistake_of(exercise, found) == label
 
 
 def test_the_smallest_counter_example_is_shown() -> None:
     report = check_sgd_step(lambda w, g, lr, wd: w - lr * g - lr * wd * w + (w.ndim > 1))  # wrong for matrices only
-    assert "1 of 8 cases fail. The smallest: w = [[" in report.message
+    assert "of 11 cases fail. The smallest: w = [[" in report.message
     products = chapter05.LAYER_NOISE.mistakes[
         "not divided by the length of z: this noise is longer than `size` times the weights"
     ]
@@ -966,6 +1110,10 @@ def test_the_smallest_counter_example_is_shown() -> None:
     assert f"The smallest: {smallest}" in report.message
     report = check_early_dials(lambda step, steps, fraction, lr, wd: (lr, wd if step <= fraction * steps else 0))
     assert "The smallest: step = 2, steps = 4, fraction = 0.5" in report.message
+    report = check_greedy(lambda table: torch.zeros(len(table)))
+    rows = ["0.1  0.3  0.2  0.4", "0.1  0.3  0.2    1", "0.1  0.3  0.2  0.4", "0.1  0.3    1  0.4"]
+    table = "\n".join(rows).replace("    1", "  \u2007\u20071")
+    assert f"The smallest:\ntable =\n{table}\nwords: yours [0, 0, 0, 0], expected [3, 2, 0, 0]" in report.message
 
 
 @pytest.mark.parametrize("checker", EVERY_NUMBER)
@@ -982,6 +1130,16 @@ def test_of_a_run_only_what_differs_is_told() -> None:
     message = check_last_quarter(FIRST_QUARTER).message
     assert "start: yours 0, expected 0.75" in message
     assert "lr" not in message
+
+
+def test_the_normal_quantile_has_one_name_with_two_decimals_and_with_all() -> None:
+    def effect(a, b, quantile=1.96):
+        d = a - b
+        reach = quantile * d.std(ddof=1) / len(d) ** 0.5
+        return d.mean(), d.mean() - reach, d.mean() + reach
+
+    for answer in (effect, lambda a, b: effect(a, b, stats.norm.ppf(0.975))):
+        assert "the normal quantile 1.96: with few seeds" in check_paired_effect(answer).message
 
 
 def test_a_mistake_nobody_thought_of_gets_a_counter_example_and_no_name() -> None:
@@ -1031,6 +1189,43 @@ def recurses(*given):
     return recurses(*given)
 
 
+class SilentError(Exception):
+    def __str__(self):
+        raise ValueError("even saying what happened fails")
+
+
+def stops_in_silence(*_):
+    raise SilentError
+
+
+class LastWordError(BaseException):
+    """Not an Exception, so that `except Exception` does not catch it."""
+
+
+def stops_for_good(*_):
+    raise LastWordError
+
+
+class Closed:
+    """Callable, and answers no question about itself."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+    def __call__(self, *_):
+        raise SilentError
+
+
+def turns_to_float(*given):
+    """Changes the type of what it is given, where it can, and returns something else."""
+    for one in given:
+        if isinstance(one, torch.Tensor):
+            one.data = one.data.float()
+        if isinstance(one, list):
+            one[0] = None
+    return 1.7e308
+
+
 class Odd:
     def __call__(self, *_):
         return object()
@@ -1040,6 +1235,8 @@ class Odd:
 
 
 WRONG_KIND: list[object] = [
+    *(stops_in_silence, stops_for_good, Closed(), turns_to_float, lambda *_: 1.7e308, lambda *_: (-1.7e308, 1.7e308)),
+    *(lambda *_: (1.7e308, -1.7e308, 1.0), 1.7e308, -1.7e308),
     *(stops, leaves, recurses, Odd(), lambda: 1.0, lambda *_: "a string", lambda *_: {"w": 1}, lambda *_: len),
     *(lambda *_: math.nan, lambda *_: torch.full((3,), math.nan), lambda *_: torch.ones(7, 5), lambda *_: ()),
     *(lambda *_: (1, 2), lambda *_: (1, 2, 3), lambda *_: ("a", "b"), lambda *_: [[1, 2], [3]], lambda *_: 1j),
@@ -1055,12 +1252,31 @@ def test_nothing_is_raised_and_nothing_odd_passes(checker: Callable[[object], Re
     report = checker(WRONG_KIND[odd])
     assert report.passed is False
     assert report.message.strip()
-    assert "not yet right" in repr(report)
+    assert shown(report).count("not yet right") == 2
+
+
+@pytest.mark.parametrize("checker", EVERY_FUNCTION)
+@pytest.mark.parametrize("extreme", [1.7e308, -1.7e308, math.inf, 5e-324])
+def test_the_largest_and_the_smallest_numbers_harm_nothing(checker: Callable[[object], Report], extreme: float) -> None:
+    exercise = CHECKERS[checker]
+
+    def huge(*given: Any) -> Any:
+        found = exercise.reference(*given)
+        several = found if len(exercise.returns) > 1 else (found,)
+        made = [np.full_like(np.asarray(one, dtype=np.float64), extreme) for one in several]
+        return made if len(made) > 1 else made[0]
+
+    report = checker(huge)
+    assert report.passed is False
+    assert say(extreme) in report.message
+    assert "not yet right" in shown(report)
 
 
 SAID = [
     (check_sgd_step, stops, "your code stops with ZeroDivisionError: division by zero (in the line `return 1 / 0`)"),
     (check_sgd_step, leaves, "your code stops with SystemExit"),
+    (check_sgd_step, stops_in_silence, "your code stops with SilentError (in the line `raise SilentError`)"),
+    (check_sgd_step, stops_for_good, "your code stops with LastWordError (in the line `raise LastWordError`)"),
     (check_sgd_step, lambda w, g: w, "takes (w, g), and is called with (w, g, lr, weight_decay)"),
     (check_sgd_step, lambda *_: "w", "a str is returned where a number or a tensor is expected"),
     (check_sgd_step, lambda *_: torch.ones(7), "w has the shape (7,) where (1,) is expected"),
@@ -1121,15 +1337,17 @@ def test_changing_without_returning_is_told_apart_from_a_stub() -> None:
 
 
 def test_the_interval_of_the_exercise_is_that_of_the_course() -> None:
-    case = chapter03.PAIRED_EFFECT.cases[-1]
+    case = cases_of(chapter03.PAIRED_EFFECT, 0)[-1]
     assert chapter03.PAIRED_EFFECT.reference(*case.values()) == pytest.approx(effect_by_numpy(*case.values()))
 
 
 def test_the_noise_and_the_fold_of_the_exercises_are_those_of_the_course() -> None:
-    case = chapter05.LAYER_NOISE.cases[-1]
+    case = cases_of(chapter05.LAYER_NOISE, 0)[-1]
     for found, w, z in zip(chapter05.LAYER_NOISE.reference(*case.values()), case["weights"], case["z"], strict=True):
         torch.testing.assert_close(found, case["size"] * NOISES["layer"](w[None], z[None])[0])
-    model, case = MLP(1, (3, 3, 2)).double(), chapter05.FOLD.cases[-1]
+    case = cases_of(chapter05.FOLD, 0)[-1]
+    units = len(case["scale"])
+    model = MLP(1, (units, units, 2)).double()
     with torch.no_grad():
         for name, key in {"weight_0": "w", "scale_0": "scale", "shift_0": "shift"}.items():
             model.get_parameter(name).copy_(case[key])

@@ -31,6 +31,15 @@ def test_text_and_alt_text_are_escaped() -> None:
     assert 'src="data:image/png;base64,' in html
 
 
+def test_where_the_picture_cannot_be_drawn_its_words_stand() -> None:
+    figure, (axes,) = panels(1)
+    axes.plot([0, 1], [0, 1])
+    axes.set_title("$\\nothing$")  # which matplotlib finds out only when it draws
+    html = Report(False, "t", "m", Drawn(figure, f"In words. {NASTY}"))._repr_html_()
+    assert "<img" not in html
+    assert "In words. &lt;script&gt;" in html
+
+
 def test_a_report_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Report(True, "t", "m").passed = False  # type: ignore[misc]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from wdlab.decay import COUPLINGS, Decay, Timing, rates, sgd_
-from wdlab.exercises.harness import UNTOUCHED, Attempt, Case, Exercise, Function, attempt, check, check_value
+from wdlab.exercises.draws import dials, tenths, window
+from wdlab.exercises.harness import UNTOUCHED, Attempt, Case, Exercise, Function, attempt, check, check_value, is_a
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, name, panels
 from wdlab.run import Run
-from wdlab.tasks import generator
 
 STEPS, START, STOP = 1200, 0.1, 0.25
 FIRST_QUARTER = Run(decay=Decay(0.01, Timing.first(0.25)), seed=1)
@@ -43,9 +44,9 @@ def check_last_quarter(run: object) -> Report:
     """Check a `wdlab.Run` that decays in its last quarter, and else is `FIRST_QUARTER`."""
     if run is None or run is ...:
         return Report(None, LAST_QUARTER.title, UNTOUCHED)
-    if not isinstance(run, Run):
+    if not is_a(run, Run):
         return Report(False, LAST_QUARTER.title, f"A wdlab.Run is expected here, and this is a {type(run).__name__}.")
-    return check(LAST_QUARTER, lambda: in_numbers(run))
+    return check(LAST_QUARTER, lambda: in_numbers(cast(Run, run)))
 
 
 def in_numbers(run: Run) -> tuple[float, ...]:
@@ -118,21 +119,19 @@ def _decayed(w: Tensor, lr: float, weight_decay: float) -> Tensor:
     return w
 
 
-def _line_cases() -> list[Case]:
-    cases: list[Case] = [
-        {"w": torch.tensor(w, dtype=torch.float64), "lr": lr, "weight_decay": weight_decay}
-        for w, lr, weight_decay in (([2.0], 0.5, 0.4), ([-2.0], 0.5, 0.4), ([0.0], 0.5, 0.4), ([3.0, -1.0], 0.1, 0.0))
-    ]
-    draw = generator(0, "one line")
-    w = torch.randn(2, 3, generator=draw, dtype=torch.float64).mul(10).round() / 10
-    return [*cases, {"w": w, "lr": 0.2, "weight_decay": 0.3}]
+def _drawn_line(draw: Generator) -> Case:
+    return {"w": tenths(draw, 2, 3), **dials(draw, "lr", "weight_decay")}
 
 
 ONE_LINE = Exercise(
     title="The line itself",
     returns=("w",),
     reference=_decayed,
-    cases=_line_cases(),
+    cases=[
+        {"w": torch.tensor(w, dtype=torch.float64), "lr": lr, "weight_decay": weight_decay}
+        for w, lr, weight_decay in (([2.0], 0.5, 0.4), ([-2.0], 0.5, 0.4), ([0.0], 0.5, 0.4), ([3.0, -1.0], 0.1, 0.0))
+    ],
+    drawn=_drawn_line,
     mistakes={
         "the sign: weights must shrink, and these grow": lambda w, lr, wd: w + lr * wd * w,
         "lambda times lr twice: a step takes away lr x lambda x w, with one lr": lambda w, lr, wd: w - lr * lr * wd * w,
@@ -195,6 +194,7 @@ MULTIPLIER = Exercise(
     returns=("multiplier",),
     reference=lambda step, steps, start, stop: Timing.window(start, stop).at(step, steps),
     cases=[dict(zip(("step", "steps", "start", "stop"), border, strict=True)) for border in BORDERS],
+    drawn=lambda draw: dict(zip(("step", "steps", "start", "stop"), window(draw), strict=True)),
     mistakes={
         "off by one at the end: the step at `stop` no longer belongs to the window (use < and not <=)": _acts(
             lambda step, start, stop: start <= step <= stop

@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from wdlab.decay import COUPLINGS, Decay, rates, sgd_
+from wdlab.exercises.draws import between, dials, pick, tenths
 from wdlab.exercises.harness import Attempt, Case, Exercise, Function, check, check_value
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import looks, name, panels
-from wdlab.tasks import generator
 from wdlab.tasks.convex import Quadratic, descend
 
 LR, WEIGHT_DECAY, SLOWER = 0.1, 0.05, 0.02
@@ -148,11 +148,6 @@ def _vectors(*rows: float | list[float]) -> list[Tensor]:
     return [torch.tensor(row if isinstance(row, list) else [row], dtype=torch.float64) for row in rows]
 
 
-def _random(stream: str, *shape: int) -> Tensor:
-    """Numbers with one decimal, which a learner can check by hand."""
-    return torch.randn(shape, generator=generator(0, stream), dtype=torch.float64).mul(10).round() / 10
-
-
 def _sgd_cases() -> list[Case]:
     first = [
         (2.0, 0.0, 0.5, 0.4),
@@ -161,13 +156,19 @@ def _sgd_cases() -> list[Case]:
         (0.0, 1.0, 0.1, 0.2),
         (1.0, 1.0, 0.1, 0.0),
     ]
-    cases: list[Case] = []
-    for w, g, lr, decay in first:
-        cases.append(dict(zip(("w", "g"), _vectors(w, g), strict=True)) | {"lr": lr, "weight_decay": decay})
-    for shape in ((2,), (3,), (2, 3)):
-        tensors = {key: _random(f"{key}{shape}", *shape) for key in ("w", "g")}
-        cases.append(tensors | {"lr": 0.2, "weight_decay": 0.3})
-    return cases
+    return [
+        dict(zip(("w", "g"), _vectors(w, g), strict=True)) | {"lr": lr, "weight_decay": decay}
+        for w, g, lr, decay in first
+    ]
+
+
+def _tensors(draw: Generator, *names: str) -> dict[str, Any]:
+    shape = pick(draw, (2,), (3,), (2, 3))
+    return {name: tenths(draw, *shape) for name in names}
+
+
+def _drawn_sgd(draw: Generator) -> Case:
+    return _tensors(draw, "w", "g") | dials(draw, "lr", "weight_decay")
 
 
 def _momentum_cases() -> list[Case]:
@@ -178,13 +179,11 @@ def _momentum_cases() -> list[Case]:
         ([1.0, 1.0, -1.0], {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.2}),
         ([1.0, 1.0, -1.0], {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0}),
     ]
-    cases: list[Case] = [
-        dict(zip(("w", "g", "buffer"), _vectors(*row), strict=True)) | dict(rest) for row, rest in first
-    ]
-    for shape in ((2,), (2, 3)):
-        tensors = {key: _random(f"{key}{shape}", *shape) for key in ("w", "g", "buffer")}
-        cases.append(tensors | {"lr": 0.2, "momentum": 0.9, "weight_decay": 0.3})
-    return cases
+    return [dict(zip(("w", "g", "buffer"), _vectors(*row), strict=True)) | dict(rest) for row, rest in first]
+
+
+def _drawn_momentum(draw: Generator) -> Case:
+    return _tensors(draw, "w", "g", "buffer") | dials(draw, "lr", "momentum", "weight_decay")
 
 
 SGD_STEP = Exercise(
@@ -192,6 +191,7 @@ SGD_STEP = Exercise(
     returns=("w",),
     reference=_sgd,
     cases=_sgd_cases(),
+    drawn=_drawn_sgd,
     mistakes={
         "the sign of the decay: weights must shrink, and these grow": lambda w, g, lr, wd: w - lr * g + lr * wd * w,
         "lambda times lr twice: the decay is lr x lambda x w, with one lr": lambda w, g, lr, wd: (
@@ -245,6 +245,7 @@ MOMENTUM_STEP = Exercise(
     returns=("w", "buffer"),
     reference=_momentum,
     cases=_momentum_cases(),
+    drawn=_drawn_momentum,
     mistakes={
         "decay inside the buffer: that is the l2 coupling; decoupled decay never enters the buffer": (
             lambda w, g, buffer, lr, momentum, wd: _momentum(w, g, buffer, lr, momentum, wd, "l2")
@@ -276,6 +277,7 @@ TORCH_LAMBDA = Exercise(
         {"lambda_paper": 0.0, "lr": 0.5},
         {"lambda_paper": 0.003, "lr": 0.02},
     ],
+    drawn=lambda draw: {"lambda_paper": between(draw, 0.001, 0.02, 4), "lr": between(draw, 0.01, 0.5)},
     mistakes={
         "lambda times lr: torch multiplies by lr itself, so you must divide": lambda lam, lr: lam * lr,
         "the two are taken to be the same number": lambda lam, lr: lam,

@@ -6,15 +6,15 @@ import math
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from wdlab.exercises.draws import between, pick, tenths
 from wdlab.exercises.harness import Attempt, Case, Exercise, Function, check, check_value, draw_values
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, FAINT, looks, name, panels
 from wdlab.measures import effective_lr
 from wdlab.measures.equilibrium import adamw_equilibrium, random_walk, sgd_equilibrium
-from wdlab.tasks import generator
 
 LONGER = 5.0
 """By how much the weights of the first exercise are longer."""
@@ -43,11 +43,6 @@ def check_equilibrium(function: object) -> Report:
 def check_decay_for_angle(function: object) -> Report:
     """Check `function(angle, lr, beta1)`: the lambda (as in torch) at which AdamW turns by `angle`, to first order."""
     return check(DECAY_FOR_ANGLE, function)
-
-
-def _random(stream: str, *shape: int) -> Tensor:
-    """Numbers with one decimal, which a learner can check by hand."""
-    return torch.randn(shape, generator=generator(0, stream), dtype=torch.float64).mul(10).round() / 10
 
 
 def _constant(value: float) -> Function:
@@ -118,9 +113,12 @@ EFFECTIVE_LR = Exercise(
         {"lr": 0.1, "w": torch.tensor([3.0, 4.0], dtype=torch.float64), "optimizer": "adam"},
         {"lr": 0.5, "w": torch.tensor([1.0, -2.0, 2.0], dtype=torch.float64), "optimizer": "sgd"},
         {"lr": 0.01, "w": torch.tensor([[1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64), "optimizer": "adam"},
-        {"lr": 0.3, "w": _random("effective lr", 3, 4), "optimizer": "sgd"},
-        {"lr": 0.3, "w": _random("effective lr", 3, 4), "optimizer": "adam"},
     ],
+    drawn=lambda draw: {
+        "lr": between(draw, 0.05, 0.9),
+        "w": tenths(draw, *pick(draw, (3,), (2, 3), (3, 4))),
+        "optimizer": pick(draw, "sgd", "adam"),
+    },
     mistakes={
         "the norm is not squared for SGD": _power(1, 1),
         "the norm is squared for Adam too; its step does not shrink with the gradient": _power(2, 2),
@@ -159,12 +157,17 @@ def _draw_tangent(found: Attempt) -> Drawn:
     name(axes, "The smallest counter-example", "weight 1", "weight 2")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     data = pd.DataFrame({label: arrow.flatten().tolist() for label, arrow in arrows.items()})
-    told = "; ".join(f"{label} ({data[label][0]:.3g}, {data[label][1]:.3g})" for label in data)
+    told = " and ".join(f"{label} ({data[label][0]:.3g}, {data[label][1]:.3g})" for label in ("w", "g"))
     return Drawn(figure, f"Arrows from the origin: {told}. The expected one is at a right angle to w.", data)
 
 
 def _pair(g: list[float], w: list[float]) -> Case:
     return {"g": torch.tensor(g, dtype=torch.float64), "w": torch.tensor(w, dtype=torch.float64)}
+
+
+def _drawn_pair(draw: Generator) -> Case:
+    shape = pick(draw, (2,), (3,), (2, 3))
+    return {"g": tenths(draw, *shape), "w": tenths(draw, *shape)}
 
 
 TANGENT = Exercise(
@@ -176,8 +179,8 @@ TANGENT = Exercise(
         _pair([1.0, 2.0], [3.0, 4.0]),
         _pair([-1.0, 0.5], [0.0, 0.5]),
         _pair([1.0, 2.0, 3.0], [1.0, -1.0, 1.0]),
-        {"g": _random("tangent g", 2, 3), "w": _random("tangent w", 2, 3)},
     ],
+    drawn=_drawn_pair,
     mistakes={
         "the part along w is returned: it is the one to take out": _along,
         "the part along w is added: subtract it": lambda g, w: g + _along(g, w),
@@ -233,6 +236,12 @@ EQUILIBRIUM = Exercise(
         {"lr": 0.1, "weight_decay": 0.01, "momentum": 0.9, "relative_gradient": 2.0},
         {"lr": 0.03, "weight_decay": 0.02, "momentum": 0.9, "relative_gradient": 0.5},
     ],
+    drawn=lambda draw: {
+        "lr": between(draw, 0.02, 0.3),
+        "weight_decay": between(draw, 0.005, 0.1, 3),
+        "momentum": between(draw, 0.1, 0.9),
+        "relative_gradient": between(draw, 0.5, 3.0, 1),
+    },
     mistakes={
         "the norm is its own fourth power: take the fourth root": _changed(norm_power=1.0),
         "the norm is its own square: take the fourth root, not the square root": _changed(norm_power=0.5),
@@ -274,8 +283,7 @@ def _draw_decay(found: Attempt) -> Drawn:
     axes.set(xscale="log", yscale="log")
     name(axes, f"AdamW at lr {lr:g}, beta1 {beta1:g}", "lambda", "angle of a step (radians)")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    told = "; ".join(f"{label} {value:.4g}" for label, value in answers.items())
-    return Drawn(figure, f"lambda for an angle of {angle:g} under AdamW: {told}.",
+    return Drawn(figure, f"The angle AdamW settles at over lambda; wanted is {angle:g}.",
                  pd.DataFrame({"lambda": strengths, "angle": settled}))  # fmt: skip
 
 
@@ -289,6 +297,11 @@ DECAY_FOR_ANGLE = Exercise(
         {"angle": 0.01, "lr": 0.003, "beta1": 0.9},
         {"angle": 0.005, "lr": 0.001, "beta1": 0.95},
     ],
+    drawn=lambda draw: {
+        "angle": between(draw, 0.005, 0.1, 3),
+        "lr": between(draw, 0.002, 0.05, 3),
+        "beta1": between(draw, 0.1, 0.95),
+    },
     mistakes={
         "beta1 is left out": lambda angle, lr, beta1: angle**2 / (2 * lr),
         "the fraction with beta1 is upside down": lambda angle, lr, beta1: (

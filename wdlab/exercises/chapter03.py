@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from torch import Tensor
+from torch import Generator, Tensor
 
 from wdlab.decay import COUPLINGS, Timing, is_decayed, rates, sgd_
+from wdlab.exercises.draws import dials, pick, tenths, whole, window
 from wdlab.exercises.harness import Attempt, Case, Exercise, Function, attempt, check, check_value
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, name, panels
 from wdlab.figures.timing import lines
 from wdlab.stats import interval
-from wdlab.tasks import generator
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -105,6 +105,11 @@ BORDERS: tuple[tuple[int, int, float], ...] = (
 """(step, steps, fraction)"""
 
 
+def _drawn_border(draw: Generator, step: str = "step") -> dict[str, Any]:
+    here, steps, _, fraction = window(draw)
+    return {step: here, "steps": steps, "fraction": fraction}
+
+
 def _on(step: int, steps: int, fraction: float) -> float:
     return Timing.first(fraction).at(step, steps)
 
@@ -166,9 +171,11 @@ EARLY_DIALS = Exercise(
     returns=("lr", "weight_decay"),
     reference=_dials,
     cases=[
-        dict(zip(("step", "steps", "fraction"), border, strict=True)) | {"lr": 0.1, "weight_decay": 0.01}
-        for border in BORDERS
+        {"step": step, "steps": steps, "fraction": fraction, "lr": lr, "weight_decay": weight_decay}
+        for step, steps, fraction in BORDERS
+        for lr, weight_decay in [(0.1, 0.01) if steps < 100 else (0.3, 0.02)]
     ],
+    drawn=lambda draw: _drawn_border(draw) | dials(draw, "lr", "weight_decay"),
     mistakes={
         LATE: _switched(lambda step, steps, fraction: step >= fraction * steps),
         LONG: _switched(lambda step, steps, fraction: step <= fraction * steps),
@@ -199,21 +206,29 @@ EARLY_DIALS = Exercise(
 # The mask
 
 SHAPES: dict[str, tuple[int, ...]] = {
-    "head.bias": (10,),
-    "head.weight": (10, 64),
-    "norm.weight": (64,),
-    "norm.bias": (64,),
-    "conv.weight": (64, 3, 3, 3),
-    "signal.weight": (64, 40, 5),
-    "downsample.1.weight": (64,),
+    "head.bias": (2,),
+    "head.weight": (2, 3),
+    "norm.weight": (3,),
+    "norm.bias": (3,),
+    "conv.weight": (2, 1, 2, 2),
+    "signal.weight": (2, 2, 3),
+    "downsample.1.weight": (3,),
     "scale": (),
 }
 """Parameters as they are met in networks; a BatchNorm inside a Sequential has a number for a name."""
 
 
+def _drawn_parameter(draw: Generator) -> Case:
+    """A parameter of any number of axes, whose name tells as much as it does in networks."""
+    axes = whole(draw, 0, 4)
+    key = "2.weight" if axes > 1 else pick(draw, "norm.weight", "head.bias", "2.weight", "gain")
+    return {"name": key, "tensor": tenths(draw, *(whole(draw, 1, 3) for _ in range(axes)))}
+
+
 def _draw_mask(found: Attempt) -> Drawn:
     """All parameters, each with the learner's answer and the expected one."""
-    runs = [attempt(found.exercise, found.function, case) for case in found.exercise.cases]
+    made = [case for case in found.exercise.cases if case is not found.case]
+    runs = [found, *(attempt(found.exercise, found.function, case) for case in made)]
     labels = [f"{run.case['name']} {tuple(run.case['tensor'].shape)}" for run in runs]
     expected = [bool(run.expected[0]) for run in runs]
     yours = [bool(run.given[0]) if run.given else None for run in runs]
@@ -236,6 +251,7 @@ MASK = Exercise(
     returns=("decays",),
     reference=lambda name, tensor: is_decayed("weights", name, tensor),
     cases=[{"name": key, "tensor": torch.ones(shape, dtype=torch.float64)} for key, shape in SHAPES.items()],
+    drawn=_drawn_parameter,
     mistakes={
         "everything decays, biases and BatchNorm's scales too": lambda name, tensor: True,
         "nothing decays": lambda name, tensor: False,
@@ -261,16 +277,17 @@ MASK = Exercise(
 
 
 def _arms() -> list[Case]:
-    pairs: list[Case] = [
+    return [
         {"a": np.array([0.72, 0.74]), "b": np.array([0.70, 0.70])},
         {"a": np.array([0.8, 0.7, 0.9]), "b": np.array([0.7, 0.65, 0.85])},
     ]
-    for count in (5, 10):
-        draw = generator(0, f"accuracies of {count} seeds")
-        luck, own = (torch.randn(n, count, generator=draw, dtype=torch.float64) for n in (1, 2))
-        b = 0.70 + 0.03 * luck[0] + 0.004 * own[0]
-        pairs.append({"a": _rounded(b + 0.02 + 0.004 * own[1]), "b": _rounded(b)})
-    return pairs
+
+
+def _drawn_arms(draw: Generator) -> Case:
+    """Accuracies of two arms: the luck of a seed is common to both, and larger than what is each arm's own."""
+    luck, *own = torch.randn(3, whole(draw, 4, 8), generator=draw, dtype=torch.float64)
+    b = 0.70 + 0.03 * luck + 0.004 * own[0]
+    return {"a": _rounded(b + 0.02 + 0.004 * own[1]), "b": _rounded(b)}
 
 
 def _row(*values: float) -> Tensor:
@@ -314,17 +331,15 @@ def _draw_effect(found: Attempt) -> Drawn:
     figure, (axes,) = panels(1, width=6.4, height=2.4)
     differences = found.case["a"] - found.case["b"]
     axes.plot(differences, np.full_like(differences, -2), "|", color=COLOURS[0], markersize=12)
-    told = []
-    for place, (label, (mean, low, high)) in enumerate(zip(rows, map(_floats, rows.values()), strict=True)):
+    for place, (mean, low, high) in enumerate(map(_floats, rows.values())):
         axes.plot([low, high], [-place, -place], color=COLOURS[1 + place], linewidth=3)
         axes.plot(mean, -place, "o", color=COLOURS[1 + place])
-        told.append(f"{label}: {mean:.4f}, from {low:.4f} to {high:.4f}")
     axes.axvline(0, color="#8c8c8c", linewidth=1)
     axes.set_yticks([0, -1, -2], ["expected", "yours", "differences"])
     axes.set_ylim(-2.6, 0.6)
     name(axes, "Effect with its 95% interval", "a - b", "")
     data = pd.DataFrame({label: _floats(values) for label, values in rows.items()}, index=["mean", "low", "high"])
-    return Drawn(figure, f"Effects with intervals. {'; '.join(told)}.", data)
+    return Drawn(figure, "Effects with intervals, over the differences they are made of.", data)
 
 
 def _floats(values: Sequence[Tensor]) -> list[float]:
@@ -338,13 +353,13 @@ PAIRED_EFFECT = Exercise(
     returns=("mean", "low", "high"),
     reference=_effect,
     cases=_arms(),
+    drawn=_drawn_arms,
     mistakes={
         UNPAIRED: _unpaired(lambda n: stats.t.ppf(0.975, 2 * n - 2)),
         f"{UNPAIRED} (and t has n - 1 degrees of freedom)": _unpaired(lambda n: stats.t.ppf(0.975, n - 1)),
         f"{UNPAIRED} (and take t in place of 1.96)": _unpaired(lambda n: 1.96),
         "the standard deviation in place of the standard error: divide by the root of n": _other_effect(root=False),
         "the normal quantile 1.96: with few seeds Student's t is wider": _other_effect(lambda n: 1.96),
-        "the normal quantile: with few seeds Student's t is wider": _other_effect(lambda n: stats.norm.ppf(0.975)),
         "the spread is divided by n and not by n - 1 (ddof=1)": _other_effect(ddof=0),
         "n degrees of freedom: n differences leave n - 1": _other_effect(lambda n: stats.t.ppf(0.975, n)),
         "a one-sided quantile: 95% between the two ends leave 2.5% on each side": _other_effect(
@@ -422,32 +437,26 @@ def _without_momentum(w: Tensor, g: Tensor, buffer: Tensor, t: int, *rest: float
 
 
 def _step_cases() -> list[Case]:
-    cases: list[Case] = []
-    for t, steps, fraction in (
-        (0, 4, 0.5),
-        (1, 4, 0.5),
-        (2, 4, 0.5),
-        (3, 4, 0.5),
-        (2, 8, 0.25),
-        (3, 4, 1.0),
-        (0, 4, 0.0),
-    ):
-        w, g, buffer = _row(2.0), _row(1.0), _row(3.0)
-        cases.append({"w": w, "g": g, "buffer": buffer, "t": t, "steps": steps, "fraction": fraction} | HYPER)
-    draw = generator(0, "training step")
-    for t in (10, 90):
-        w, g, buffer = (torch.randn(2, 2, generator=draw, dtype=torch.float64).mul(10).round() / 10 for _ in range(3))
-        cases.append({"w": w, "g": g, "buffer": buffer, "t": t, "steps": 100, "fraction": 0.25} | HYPER)
-    return cases
+    half, other = {"lr": 0.5, "momentum": 0.8, "weight_decay": 0.4}, {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.2}
+    borders = [(t, 4, 0.5, half) for t in range(4)]
+    borders += [(2, 8, 0.25, half), (3, 8, 0.5, half), (3, 4, 1.0, other), (0, 4, 0.0, other)]
+    return [
+        {"w": _row(2.0), "g": _row(1.0), "buffer": _row(3.0), "t": t, "steps": steps, "fraction": fraction, **hyper}
+        for t, steps, fraction, hyper in borders
+    ]
 
 
-HYPER = {"lr": 0.5, "momentum": 0.8, "weight_decay": 0.4}
+def _drawn_step(draw: Generator) -> Case:
+    tensors = {key: tenths(draw, 2, 2) for key in ("w", "g", "buffer")}
+    return {**tensors, **_drawn_border(draw, "t"), **dials(draw, "lr", "momentum", "weight_decay")}
+
 
 TRAINING_STEP = Exercise(
     title="One training step with early decay",
     returns=("w", "buffer"),
     reference=_training_step,
     cases=_step_cases(),
+    drawn=_drawn_step,
     mistakes={
         LATE: _other_step(lambda t, steps, fraction: t >= fraction * steps),
         LONG: _other_step(lambda t, steps, fraction: t <= fraction * steps),

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from wdlab.exercises.draws import between, pick, tenths, whole
 from wdlab.exercises.harness import Case, Exercise, Function, check
 from wdlab.exercises.report import Report
-from wdlab.tasks import generator
 
 
 def check_share(share: object) -> Report:
@@ -40,29 +40,29 @@ def _row(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _drawn(label: str, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator(0, label), dtype=torch.float64).mul(10).round() / 10
-
-
 # The share of a gain
 
 
-def _accuracies() -> list[Case]:
-    """Accuracies of three arms on the same seeds; round numbers first."""
-    cases: list[Case] = [
-        {"arm": np.array([0.72, 0.76]), "never": np.array([0.70, 0.70]), "early": np.array([0.74, 0.76])},
-        {"arm": np.array([0.71, 0.72, 0.73]), "never": np.array([0.70, 0.70, 0.70]), "early": np.array([0.74] * 3)},
-    ]
-    luck = _drawn("accuracies", 4, 6).numpy() / 100
-    never, early = 0.70 + luck[0], 0.73 + luck[0] + luck[1] / 4
-    return [*cases, {"arm": 0.725 + luck[0] + luck[2] / 4, "never": never, "early": early}]
+def _drawn_arms(draw: Generator) -> Case:
+    """Accuracies of three arms on the same seeds; both gain something on each of them."""
+    count = whole(draw, 3, 6)
+    never, early, arm = (torch.randint(*ends, (count,), generator=draw) for ends in ((600, 800), (20, 60), (1, 50)))
+    return {
+        "arm": (never + arm).numpy() / 1000,
+        "never": never.numpy() / 1000,
+        "early": (never + early).numpy() / 1000,
+    }
 
 
 SHARE = Exercise(
     title="The share of a gain",
     returns=("share",),
     reference=lambda arm, never, early: (arm - never).mean() / (early - never).mean(),
-    cases=_accuracies(),
+    cases=[
+        {"arm": np.array([0.72, 0.76]), "never": np.array([0.70, 0.70]), "early": np.array([0.74, 0.76])},
+        {"arm": np.array([0.71, 0.72, 0.73]), "never": np.array([0.70, 0.70, 0.70]), "early": np.array([0.74] * 3)},
+    ],
+    drawn=_drawn_arms,
     mistakes={
         "a mean of ratios: a seed on which early gains little then counts most; divide the mean gains": (
             lambda arm, never, early: ((arm - never) / (early - never)).mean()
@@ -101,6 +101,12 @@ COPIED_LR = Exercise(
         for optimizer in ("sgd", "adam")
         for lr, norm, leader in ((0.1, 2.0, 1.0), (0.1, 3.0, 3.0), (0.2, 8.0, 2.0), (0.01, 1.0, 4.0))
     ],
+    drawn=lambda draw: {
+        "lr": between(draw, 0.05, 0.9),
+        "norm": between(draw, 0.5, 9.0, 1),
+        "leader_norm": between(draw, 0.5, 9.0, 1),
+        "optimizer": pick(draw, "sgd", "adam"),
+    },
     mistakes={
         "turned around: the longer weights need the larger learning rate": _by_power(-2, -1),
         "the square is missing: under SGD the effective learning rate is lr / norm^2": _by_power(1, 1),
@@ -121,6 +127,11 @@ def _norm(w: Tensor) -> Tensor:
     return w.square().sum().sqrt()
 
 
+def _drawn_pair(draw: Generator) -> Case:
+    shape = pick(draw, (2,), (3,), (2, 3))
+    return {"w": tenths(draw, *shape), "leader": tenths(draw, *shape)}
+
+
 RESCALE = Exercise(
     title="The leader's norm",
     returns=("w",),
@@ -129,8 +140,8 @@ RESCALE = Exercise(
         {"w": _row(3.0, 4.0), "leader": _row(0.0, 1.0)},
         {"w": _row(1.0, 0.0), "leader": _row(3.0, 4.0)},
         {"w": _row(-6.0, 8.0), "leader": _row(-3.0, 4.0)},
-        {"w": _drawn("own", 2, 3), "leader": _drawn("leader", 2, 3)},
     ],
+    drawn=_drawn_pair,
     mistakes={
         "this is the leader's tensor itself: only its norm is copied": lambda w, leader: leader,
         "this has norm 1: multiply by the leader's norm": lambda w, leader: w / _norm(w),
@@ -156,16 +167,17 @@ def _scaled(w_power: float = 1, buffer_power: float = -1, lr_power: float = 2) -
     return answer
 
 
-def _path_cases() -> list[Case]:
-    small: list[Case] = [{"w": _row(3.0), "buffer": _row(1.0), "lr": 0.5, "c": c} for c in (2.0, 0.5, 1.0)]
-    return [*small, {"w": _drawn("w", 3), "buffer": _drawn("buffer", 3), "lr": 0.1, "c": 4.0}]
+def _drawn_state(draw: Generator) -> Case:
+    tensors = {"w": tenths(draw, 3), "buffer": tenths(draw, 3)}
+    return tensors | {"lr": between(draw, 0.05, 0.9), "c": between(draw, 0.3, 4.0, 1)}
 
 
 SAME_STATE = Exercise(
     title="The same path at another scale",
     returns=("w", "buffer", "lr"),
     reference=_scaled(),
-    cases=_path_cases(),
+    cases=[{"w": _row(3.0), "buffer": _row(1.0), "lr": 0.5, "c": c} for c in (2.0, 0.5, 1.0)],
+    drawn=_drawn_state,
     mistakes={
         "the learning rate stays: longer weights need a larger one, c^2 times": _scaled(lr_power=0),
         "the learning rate grows by c only: gradients at c w are smaller by c, so it takes c^2": _scaled(lr_power=1),

@@ -8,11 +8,11 @@ from itertools import combinations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Generator, Tensor
 
+from wdlab.exercises.draws import between, distinct, tenths, whole
 from wdlab.exercises.harness import Case, Exercise, Function, check
 from wdlab.exercises.report import Report
-from wdlab.tasks import generator
 
 Values = NDArray[np.float64]
 FairPairs = Callable[[Values, float], NDArray[np.bool_]]
@@ -47,10 +47,6 @@ def check_fair_tau(fair_tau: object) -> Report:
     return check(FAIR_TAU, fair_tau)
 
 
-def _drawn(label: str, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator(0, label), dtype=torch.float64).mul(10).round() / 10
-
-
 def _of(rows: list[list[float]]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
@@ -67,6 +63,7 @@ FACTORS = Exercise(
     returns=("gaussian", "trace", "relative"),
     reference=_powers(-2, -2, 0),
     cases=[{"c": c} for c in (2.0, 0.5, 10.0, 1.0)],
+    drawn=lambda draw: {"c": between(draw, 0.3, 9.0, 1)},
     mistakes={
         "a rise under noise of one size is curvature times the square of that size: it falls as c^-2, not as c^-1": (
             _powers(-1, -2, 0)
@@ -103,12 +100,20 @@ def _other_fold(gain: Function | None = None, bias: Function | None = None, rows
 
 
 def _layers() -> list[Case]:
-    cases: list[Case] = []
-    for size, eps in ((1, 0.5), (2, 0.5), (2, 0.01), (3, 1e-3)):
-        drawn = {key: _drawn(f"{key} of {size} units", size) for key in ("scale", "shift", "mean", "var")}
-        w = _drawn(f"weight of {size} units", size, size)
-        cases.append({"w": w, **drawn, "var": drawn["var"].abs() + 0.2, "eps": eps})
-    return cases
+    one = ([[2.0]], [3.0], [1.0], [0.5], [3.5])
+    two = ([[1.0, 2.0], [3.0, -1.0]], [3.0, 1.0], [1.0, -1.0], [0.5, 2.0], [3.5, 0.5])
+    names = ("w", "scale", "shift", "mean", "var")
+    return [
+        {key: torch.tensor(value, dtype=torch.float64) for key, value in zip(names, layer, strict=True)} | {"eps": 0.5}
+        for layer in (one, two)
+    ]
+
+
+def _drawn_layer(draw: Generator) -> Case:
+    """As many units in as out, or scaling the wrong ones would stop with an error and not be known as that."""
+    units = whole(draw, 2, 3)
+    norm = {key: tenths(draw, units) for key in ("scale", "shift", "mean", "var")}
+    return {"w": tenths(draw, units, units), **norm, "var": norm["var"].abs(), "eps": between(draw, 0.01, 0.5)}
 
 
 FOLD = Exercise(
@@ -116,6 +121,7 @@ FOLD = Exercise(
     returns=("weight", "bias"),
     reference=_folded,
     cases=_layers(),
+    drawn=_drawn_layer,
     mistakes={
         "eps is forgotten: BatchNorm divides by sqrt(var + eps)": _other_fold(
             lambda scale, var, eps: scale / var.sqrt()
@@ -170,24 +176,24 @@ def _together(weights: list[Tensor], z: list[Tensor], size: float) -> list[Tenso
     return [size * one * every / drawn for one in z]
 
 
-def _weights_and_noise() -> list[Case]:
-    first: Case = {
-        "weights": [_of([[3.0, 4.0]]), _of([[2.0], [0.0]])],
-        "z": [_of([[0.6, -0.8]]), _of([[1.2], [-1.6]])],
-        "size": 0.5,
-    }
-    cases = [first]
-    for size in (1.0, 0.1):
-        drawn = {key: [_drawn(f"{key} {n} at {size}", 2, 2) for n in range(2)] for key in ("weights", "z")}
-        cases.append({**drawn, "size": size})
-    return cases
+def _drawn_noise(draw: Generator) -> Case:
+    shapes = ((2, 2), (3, 2))
+    tensors = {key: [tenths(draw, *shape) for shape in shapes] for key in ("weights", "z")}
+    return {**tensors, "size": between(draw, 0.05, 1.0)}
 
 
 LAYER_NOISE = Exercise(
     title="Noise in proportion to the layer",
     returns=("first", "second"),
     reference=_each(lambda w, z, size: size * z * _length(w) / _length(z)),
-    cases=_weights_and_noise(),
+    cases=[
+        {
+            "weights": [_of([[3.0, 4.0]]), _of([[2.0], [0.0]])],
+            "z": [_of([[0.6, -0.8]]), _of([[1.2], [-1.6]])],
+            "size": 0.5,
+        }
+    ],
+    drawn=_drawn_noise,
     mistakes={
         "this is absolute noise: it does not know how long the weights are": _each(lambda w, z, size: size * z),
         "one length for all tensors together: each layer is to be moved in proportion to itself": _together,
@@ -243,6 +249,11 @@ def _ranks(a: Values) -> Values:
     return a.argsort().argsort().astype(float)
 
 
+def _drawn_orders(draw: Generator) -> Case:
+    count = whole(draw, 4, 7)
+    return {"a": distinct(draw, count).numpy(), "b": distinct(draw, count).numpy()}
+
+
 KENDALL = Exercise(
     title="Kendall's tau",
     returns=("tau",),
@@ -256,6 +267,7 @@ KENDALL = Exercise(
             ([0.5, -1.0, 3.0, 2.0, 8.0, 2.5], [7.0, 1.0, 2.0, 30.0, 4.0, 0.0]),
         )
     ],
+    drawn=_drawn_orders,
     mistakes={
         "this is Pearson's correlation, of the values: tau asks for nothing but their order": _pearson,
         "this is Spearman's correlation, of the ranks: tau counts pairs": lambda a, b: _pearson(_ranks(a), _ranks(b)),
@@ -320,15 +332,22 @@ def _groups() -> list[Case]:
             "measure": np.array([4.0, 1.0, 2.0, 3.0]),
             "error": np.array([0.1, 0.2, 0.4, 0.3]),
             "loss": np.array([0.75, 0.0, 0.5, 0.25]),
-            "tolerance": 0.375,
+            "tolerance": 0.5,
         },
     ]
-    draw = generator(0, "networks")
-    for count in (6, 9):
-        order = [torch.randperm(count, generator=draw).double().numpy() for _ in range(2)]
-        loss = torch.randint(12, (count,), generator=draw).double().numpy() / 16
-        cases.append({"measure": order[0], "error": (order[1] + 1) / 16, "loss": loss, "tolerance": 0.25})
     return cases
+
+
+def _drawn_group(draw: Generator) -> Case:
+    """The same losses in any order: whatever the tolerance is, some pairs are fair and some are not."""
+    losses = torch.tensor([0, 1, 3, 5, 6, 7, 9, 11], dtype=torch.float64) / 16
+    order = [torch.randperm(len(losses), generator=draw) for _ in range(3)]
+    return {
+        "measure": (order[0].to(torch.float64) + 1).numpy(),
+        "error": ((order[1].to(torch.float64) + 1) / 16).numpy(),
+        "loss": losses[order[2]].numpy(),
+        "tolerance": whole(draw, 3, 5) / 16,
+    }
 
 
 FAIR_TAU = Exercise(
@@ -336,6 +355,7 @@ FAIR_TAU = Exercise(
     returns=("tau",),
     reference=_tau_where(),
     cases=_groups(),
+    drawn=_drawn_group,
     mistakes={
         "all pairs are counted, whatever their losses": _tau_where(
             lambda loss, tolerance: np.ones((len(loss), len(loss)), dtype=bool)

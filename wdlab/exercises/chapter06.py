@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from wdlab.exercises.draws import between, tenths, whole
 from wdlab.exercises.harness import Attempt, Case, Exercise, Function, check, check_value
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.timing import lines
 from wdlab.measures.growth import norm_from_gradients
-from wdlab.tasks import generator
 
 
 def check_times_as_long(factor: object) -> Report:
@@ -100,6 +100,11 @@ LONGER = Exercise(
             (1.0, 20.0, 0.3),
         )
     ],
+    drawn=lambda draw: {
+        "norm": between(draw, 0.5, 9.0, 1),
+        "gradient": between(draw, 0.5, 20.0, 1),
+        "lr": between(draw, 0.05, 0.9),
+    },
     mistakes={
         "the lengths are added: the step is at a right angle to the weights, so the squares are": (
             lambda norm, gradient, lr: norm + lr * gradient
@@ -128,16 +133,22 @@ def _noisy(labels: Tensor, threshold: Tensor, drawn: Tensor, noise: float) -> Te
     return torch.where(threshold < noise, drawn, labels)
 
 
-def _cases_of_noise() -> list[Case]:
-    cases: list[Case] = []
-    for count, noise in ((2, 0.5), (4, 0.25), (4, 1.0), (4, 0.0), (8, 0.5), (8, 0.75)):
-        draw = generator(0, f"noise of {noise} in {count} labels")
-        labels, drawn = (torch.randint(3, (count,), generator=draw) for _ in range(2))
-        labels[0], drawn[0] = 2, 0  # so that something is seen in the smallest case
-        threshold = torch.rand(count, generator=draw, dtype=torch.float64).mul(100).floor() / 100
-        threshold[:2] = torch.tensor([0.1, 0.9])
-        cases.append({"labels": labels, "threshold": threshold, "drawn": drawn, "noise": noise})
-    return cases
+def _labels(labels: list[int], threshold: list[float], drawn: list[int], noise: float) -> Case:
+    return {
+        "labels": torch.tensor(labels),
+        "threshold": torch.tensor(threshold, dtype=torch.float64),
+        "drawn": torch.tensor(drawn),
+        "noise": noise,
+    }
+
+
+def _drawn_labels(draw: Generator) -> Case:
+    """Thresholds lie between hundredths and the noise on one, so that none is at the border."""
+    count = whole(draw, 3, 8)
+    labels, drawn = (torch.randint(3, (count,), generator=draw) for _ in range(2))
+    threshold = (torch.randint(100, (count,), generator=draw).to(torch.float64) * 10 + 5) / 1000
+    noise = between(draw, 0.1, 0.9)
+    return {"labels": labels, "threshold": threshold, "drawn": drawn, "noise": noise}
 
 
 def _other_label(labels: Tensor, drawn: Tensor) -> Tensor:
@@ -152,7 +163,14 @@ NOISY_LABELS = Exercise(
     title="Labels with noise",
     returns=("labels",),
     reference=_noisy,
-    cases=_cases_of_noise(),
+    cases=[
+        _labels([2, 1], [0.1, 0.9], [0, 2], 0.5),
+        _labels([2, 1], [0.1, 0.9], [0, 0], 1.0),
+        _labels([1, 2], [0.1, 0.9], [2, 0], 0.0),
+        _labels([0, 1, 2, 1], [0.7, 0.2, 0.4, 0.9], [2, 1, 0, 0], 0.5),
+        _labels([2, 0, 1, 2], [0.8, 0.6, 0.1, 0.3], [1, 0, 2, 0], 0.25),
+    ],
+    drawn=_drawn_labels,
     mistakes={
         "the wrong way round: labels whose threshold lies above the noise are replaced": (
             lambda labels, threshold, drawn, noise: torch.where(threshold < noise, labels, drawn)
@@ -180,6 +198,7 @@ WRONG_SHARE = Exercise(
     returns=("share",),
     reference=lambda noise, classes: noise * (classes - 1) / classes,
     cases=[{"noise": n, "classes": c} for n, c in ((0.5, 2), (1.0, 2), (0.5, 10), (1.0, 10), (0.25, 4), (0.0, 10))],
+    drawn=lambda draw: {"noise": between(draw, 0.05, 0.95), "classes": whole(draw, 3, 20)},
     mistakes={
         "all that are drawn are counted: one in `classes` of them is right by chance": lambda noise, classes: noise,
         "those that are right by chance are returned, and not the others": lambda noise, classes: noise / classes,
@@ -221,6 +240,12 @@ def _row(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
+def _drawn_run(draw: Generator) -> Case:
+    steps = whole(draw, 2, 6)
+    lr, G = tenths(draw, steps).abs() / 5, tenths(draw, steps).abs()
+    return {"start": between(draw, 0.5, 3.0, 1), "lr": lr, "G": G, "momentum": between(draw, 0.1, 0.9)}
+
+
 PREDICTED_NORM = Exercise(
     title="The norm at the end",
     returns=("norm",),
@@ -230,8 +255,8 @@ PREDICTED_NORM = Exercise(
         {"start": 1.0, "lr": _row(0.5), "G": _row(2.0), "momentum": 0.5},
         {"start": 2.0, "lr": _row(0.4, 0.2), "G": _row(3.0, 5.0), "momentum": 0.0},
         {"start": 2.0, "lr": _row(0.4, 0.2, 0.1), "G": _row(3.0, 5.0, 2.0), "momentum": 0.9},
-        {"start": 3.0, "lr": torch.full((50,), 0.1, dtype=torch.float64), "G": _row(*[2.0] * 50), "momentum": 0.9},
     ],
+    drawn=_drawn_run,
     mistakes={
         "the factor 2 is missing: the square of a sum has a middle term": _other_prediction(factor=1.0),
         "momentum is forgotten: in the long run it makes each push 1/(1 - momentum) times as long": _other_prediction(

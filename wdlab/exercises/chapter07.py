@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from wdlab.decay import COUPLINGS, AdamBuffers, adam_, rates, second_moment_
+from wdlab.exercises.draws import between, dials, pick, tenths, whole
 from wdlab.exercises.harness import Case, Exercise, Function, check
 from wdlab.exercises.report import Report
-from wdlab.tasks import generator
 from wdlab.tasks.unequal import CURVATURE
 
 BETAS, EPS = (0.9, 0.99), 1e-8
@@ -56,12 +58,8 @@ def _row(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _drawn(label: str, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator(0, label), dtype=torch.float64).mul(10).round() / 10
-
-
 def _states(*more: str) -> list[Case]:
-    """States of one weight and of a matrix: first steps, later steps, no decay, no gradient."""
+    """States of one weight: first steps, later steps, no decay, no gradient."""
     names = ("w", "g", "m", *more, "v")
     singles = [
         ((2.0, 0.0, 0.0, 0.0), {"t": 1, "lr": 0.1, "weight_decay": 0.5}),
@@ -75,9 +73,12 @@ def _states(*more: str) -> list[Case]:
         values = {"w": w, "g": g, "m": m, "v": v} | {name: 0.25 if rest["t"] > 1 else 0.0 for name in more}
         tensors: Case = {name: _row(values[name]) for name in names}
         cases.append({**tensors, **rest})
-    matrix = {name: _drawn(f"adam {name}", 2, 3) for name in names}
-    matrix["v"] = matrix["v"].abs() + 0.1
-    return [*cases, matrix | {"t": 5, "lr": 0.05, "weight_decay": 0.3}]
+    return cases
+
+
+def _drawn_state(draw: Generator, *more: str, shape: tuple[int, ...] = (2, 3)) -> dict[str, Any]:
+    tensors = {name: tenths(draw, *shape) for name in ("w", "g", "m", *more, "v")}
+    return {**tensors, "v": tensors["v"].abs(), "t": whole(draw, 2, 9), **dials(draw, "lr", "weight_decay")}
 
 
 def _adam(
@@ -114,6 +115,11 @@ def _rule_cases() -> list[Case]:
     ]
 
 
+def _drawn_rule(draw: Generator) -> Case:
+    """A state under numbers that are each 0 or 1, also together as in no coupling that has a name."""
+    return _drawn_state(draw) | {name: float(whole(draw, 0, 1)) for name in ("a_m", "a_v", "a_adapt", "a_post")}
+
+
 def _always(name: str) -> Function:
     return lambda w, g, m, v, t, lr, weight_decay, *numbers: _adam(name)(w, g, m, v, t, lr, weight_decay)
 
@@ -135,6 +141,7 @@ ADAM_STEP = Exercise(
     returns=("w", "m", "v"),
     reference=_adam(),
     cases=_rule_cases(),
+    drawn=_drawn_rule,
     mistakes={
         "missing bias correction: divide m by 1 - 0.9^t and v by 1 - 0.99^t": _adam(corrected=False),
         "the sign of the decay: weights must shrink, and these grow": _adam(sign=-1.0),
@@ -172,6 +179,7 @@ TWO_MOMENTS = Exercise(
     returns=("w", "m", "p", "v"),
     reference=_two(),
     cases=_states("p"),
+    drawn=lambda draw: _drawn_state(draw, "p"),
     mistakes={
         "v sees the loss alone: that is first_moment; in l2 it sees g + d": _two(in_v=0.0),
         "decay's moment is not divided: both share the sqrt(v)": _two(undivided=True),
@@ -200,21 +208,21 @@ def _halves(corrected: bool = True, whole: bool = False, sign: float = -1.0, swa
     return parts
 
 
-def _parts_cases() -> list[Case]:
-    cases: list[Case] = [
-        {"m": _row(1.0), "p": _row(0.25), "v": _row(4.0), "t": 10**6, "lr": 0.1},
-        {"m": _row(0.1), "p": _row(0.025), "v": _row(0.04), "t": 1, "lr": 0.1},
-        {"m": _row(0.5), "p": _row(0.75), "v": _row(1.0), "t": 3, "lr": 0.1},
-    ]
-    drawn = {name: _drawn(f"parts {name}", 3) for name in ("m", "p", "v")}
-    return [*cases, drawn | {"v": drawn["v"].abs() + 0.1, "t": 7, "lr": 0.02}]
+def _drawn_moments(draw: Generator) -> Case:
+    m, p, v = tenths(draw, 3), tenths(draw, 3), tenths(draw, 3).abs()
+    return {"m": m, "p": p, "v": v, "t": whole(draw, 2, 9), **dials(draw, "lr")}
 
 
 PARTS = Exercise(
     title="The step in two parts",
     returns=("objective", "decay"),
     reference=_halves(),
-    cases=_parts_cases(),
+    cases=[
+        {"m": _row(1.0), "p": _row(0.25), "v": _row(4.0), "t": 10**6, "lr": 0.1},
+        {"m": _row(0.1), "p": _row(0.025), "v": _row(0.04), "t": 1, "lr": 0.1},
+        {"m": _row(0.5), "p": _row(0.75), "v": _row(1.0), "t": 3, "lr": 0.1},
+    ],
+    drawn=_drawn_moments,
     mistakes={
         "missing bias correction: divide the moments by 1 - 0.9^t and v by 1 - 0.99^t": _halves(corrected=False),
         "m holds both already: the objective's share of it is m - p": _halves(whole=True),
@@ -257,6 +265,7 @@ ADAPTIVE = Exercise(
     returns=("w", "m", "v"),
     reference=_of_weights(_adam("adaptive")),
     cases=_weights_and_a_bias(),
+    drawn=lambda draw: _drawn_state(draw, shape=pick(draw, (3,), (2, 3))),
     mistakes={
         "decay inside both moments: this is l2": _of_weights(_adam("l2")),
         "decay inside the first moment: this is first_moment; adaptive keeps it out": _of_weights(
@@ -289,6 +298,11 @@ REST = Exercise(
         for name in ("l2", "decoupled")
         for scale, strength in ((1.0, 0.1), (0.1, 0.1), (0.1, 0.0), (0.01, 0.01), (0.001, 0.03))
     ],
+    drawn=lambda draw: {
+        "scale": between(draw, 0.02, 0.9),
+        "weight_decay": between(draw, 0.01, 0.3, 3),
+        "coupling": pick(draw, "l2", "decoupled"),
+    },
     mistakes={
         "l2 as if nothing were small: there lambda w is divided by sqrt(v), which is about s": _resting(
             lambda h, s, lam: h / (h + lam), lambda h, s, lam: h / (h + lam)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from wdlab.exercises.draws import between, distinct, pick, whole
 from wdlab.exercises.harness import Case, Exercise, Function, check
 from wdlab.exercises.report import Report
-from wdlab.tasks import generator
 
 PAD, START, END = 0, 1, 2
 
@@ -66,12 +66,19 @@ def _one_shot(table: Tensor) -> Tensor:
     return table.argmax(1).to(torch.float64)
 
 
-def _leading(*words: int, size: int = 6) -> Case:
+def _leading(*words: int, size: int = 4) -> Case:
     """A table in which each of `words` is the best one after the word before, and END after the last."""
-    table = torch.rand(size, size, generator=generator(0, f"greedy {words}"), dtype=torch.float64).mul(10).round() / 20
+    table = torch.tensor([0.1, 0.3, 0.2, 0.4, 0.0], dtype=torch.float64)[:size].repeat(size, 1)
     for before, word in zip((START, *words), (*words, END), strict=True):
         table[before, word] = 1.0
     return {"table": table}
+
+
+def _drawn_table(draw: Generator) -> Case:
+    """One word is best after each, and it is neither PAD nor START, which no sentence holds before its END."""
+    size = whole(draw, 4, 6)
+    low, high = distinct(draw, 2 * size, of=50), 0.5 + distinct(draw, size * (size - 2), of=50)
+    return {"table": torch.cat([low.reshape(size, 2), high.reshape(size, size - 2)], 1)}
 
 
 def _endless() -> Case:
@@ -84,7 +91,8 @@ GREEDY = Exercise(
     title="Greedy decoding",
     returns=("words",),
     reference=_follow(),
-    cases=[_leading(3), _leading(3, 4), _leading(5, 3, 4), _endless(), _leading()],
+    cases=[_leading(3), _leading(), _endless(), _leading(3, 4, size=5), _leading(4, 3, size=5)],
+    drawn=_drawn_table,
     mistakes={
         "END belongs to the sentence: keep it": _follow(kept=False),
         "the sentence begins after START, which is word 1": _follow(first=PAD),
@@ -115,6 +123,12 @@ NEW_LAMBDA = Exercise(
         for scaled in (True, False)
         for lr, new in ((0.01, 0.02), (0.01, 0.001), (0.01, 0.01))
     ],
+    drawn=lambda draw: {
+        "weight_decay": between(draw, 0.05, 0.9),
+        "lr": between(draw, 0.005, 0.1, 3),
+        "new_lr": between(draw, 0.005, 0.1, 3),
+        "scaled_by_lr": pick(draw, True, False),
+    },
     mistakes={
         "the wrong way round: a larger lr decays more already": _by(1),
         "nothing changes only where lr is no factor of the decay": _by(0),
@@ -141,8 +155,15 @@ def _share(own: bool = False, dropped: bool = False, relative: bool = False, sum
     return share
 
 
-def _scores(*couplings: list[list[float]]) -> Case:
-    return {"scores": torch.tensor(couplings, dtype=torch.float64), "near": 0.05}
+def _scores(*couplings: list[list[float]], near: float = 0.05) -> Case:
+    return {"scores": torch.tensor(couplings, dtype=torch.float64), "near": near}
+
+
+def _drawn_grids(draw: Generator) -> Case:
+    """Scores are hundredths and `near` lies between two, so that no cell is at the border; a few runs diverge."""
+    scores = torch.randint(20, 96, (2, 2, 3), generator=draw).to(torch.float64) / 100
+    scores[:, 1, whole(draw, 0, 2)] = math.nan
+    return {"scores": scores, "near": whole(draw, 2, 30) / 100 + 0.005}
 
 
 GOOD_SHARE = Exercise(
@@ -154,7 +175,9 @@ GOOD_SHARE = Exercise(
         _scores([[0.91, 0.5], [0.88, 0.87]], [[0.6, 0.6], [0.57, 0.6]]),
         _scores([[0.90, math.nan], [0.87, 0.2]], [[0.852, 0.86], [0.3, math.nan]]),
         _scores([[0.40, 0.36], [0.355, 0.1]], [[0.375, 0.1], [0.2, 0.37]]),
+        _scores([[0.90, 0.82], [0.68, 0.3]], [[0.8, 0.76], [0.72, 0.6]], near=0.15),
     ],
+    drawn=_drawn_grids,
     mistakes={
         "measured against its own best, a coupling that is good nowhere has the widest basin": _share(own=True),
         "cells that diverged are left out of the total: tuning meets them too": _share(dropped=True),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from wdlab.exercises.draws import between, dials, distinct, pick, tenths, whole
 from wdlab.exercises.harness import Case, Exercise, Function, check
 from wdlab.exercises.report import Report
 
@@ -51,14 +52,25 @@ def _target(stops: str = "terminated", mean: bool = False, inside: bool = False,
     return target
 
 
-def _frames(*ends: str) -> Case:
+def _frames(*ends: str, gamma: float = 0.9) -> Case:
     values = torch.tensor([[3.0, 5.0], [8.0, 2.0], [-1.0, -4.0]], dtype=torch.float64)[: len(ends)]
     return {
         "reward": torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)[: len(ends)],
         "terminated": torch.tensor([end == "terminated" for end in ends]),
         "truncated": torch.tensor([end == "truncated" for end in ends]),
         "values": values,
-        "gamma": 0.9,
+        "gamma": gamma,
+    }
+
+
+def _drawn_frames(draw: Generator) -> Case:
+    ends = [pick(draw, "", "terminated", "truncated") for _ in range(whole(draw, 2, 4))]
+    return {
+        "reward": tenths(draw, len(ends)),
+        "terminated": torch.tensor([end == "terminated" for end in ends]),
+        "truncated": torch.tensor([end == "truncated" for end in ends]),
+        "values": tenths(draw, len(ends), whole(draw, 2, 3)),
+        "gamma": between(draw, 0.5, 0.99),
     }
 
 
@@ -70,9 +82,11 @@ TARGET = Exercise(
         _frames(""),
         _frames("terminated"),
         _frames("truncated"),
+        _frames("", gamma=0.5),
         _frames("", "terminated", "truncated"),
         _frames("truncated", "", "terminated"),
     ],
+    drawn=_drawn_frames,
     mistakes={
         "where the clock ran out, more could have been had: only termination stops the bootstrap": _target("both"),
         "after the end of a game there is nothing more to be had": _target("never"),
@@ -97,15 +111,22 @@ def _epsilon(start: bool = True, waits: bool = True, clipped: bool = True, grows
     return epsilon
 
 
-def _at(frame: int, end: float = 0.1) -> Case:
-    return {"frame": frame, "warmup": 100, "frames": 400, "end": end}
+def _at(frame: int, end: float = 0.1, warmup: int = 100, frames: int = 400) -> Case:
+    return {"frame": frame, "warmup": warmup, "frames": frames, "end": end}
+
+
+def _drawn_frame(draw: Generator) -> Case:
+    warmup, frames = whole(draw, 50, 300), whole(draw, 100, 900)
+    frame = whole(draw, 0, warmup + 2 * frames)
+    return {"frame": frame, "warmup": warmup, "frames": frames, "end": between(draw, 0.01, 0.3)}
 
 
 EPSILON = Exercise(
     title="The share of random actions",
     returns=("epsilon",),
     reference=_epsilon(),
-    cases=[_at(100), _at(300), _at(500), _at(50), _at(2000), _at(200, 0.0)],
+    cases=[_at(100), _at(300), _at(500), _at(50), _at(2000), _at(200, 0.0), _at(80, 0.2, 40, 160)],
+    drawn=_drawn_frame,
     mistakes={
         "it begins at 1: at first everything is random": _epsilon(start=False),
         "it falls after the warm-up, not during it": _epsilon(waits=False),
@@ -134,11 +155,18 @@ def _step(coupling: str, size: float) -> Case:
     return {"m": m, "root": root, "w": w, "lr": 0.01, "weight_decay": 0.1, "coupling": coupling}
 
 
+def _drawn_parts(draw: Generator) -> Case:
+    m, root, w = tenths(draw, 3), tenths(draw, 3).abs(), tenths(draw, 3)
+    coupling = pick(draw, "decoupled", "adaptive")
+    return {"m": m, "root": root, "w": w, **dials(draw, "lr", "weight_decay"), "coupling": coupling}
+
+
 SHARE = Exercise(
     title="Decay's share of a step",
     returns=("share",),
     reference=_share(),
     cases=[_step(coupling, size) for size in (1.0, 0.01) for coupling in ("decoupled", "adaptive")],
+    drawn=_drawn_parts,
     mistakes={
         "Adam divides the gradient of the loss by root": _share(by_root=False),
         "adaptive decay is divided by root, decoupled decay is not": _share(swapped=True),
@@ -174,6 +202,7 @@ MIDDLE = Exercise(
         _returns(500, 100, 9, 120),
         _returns(9, 500, 200, 150, 190, 10, 480, 170),
     ],
+    drawn=lambda draw: {"returns": (100 * distinct(draw, 4 * whole(draw, 1, 3), of=600)).round()},
     mistakes={
         "sort first: the quarters are of the sorted returns": _middle(sorts=False),
         "both ends go, the lowest quarter too": _middle(low=False),

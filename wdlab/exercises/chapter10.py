@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from wdlab.exercises.draws import between, distinct, pick, whole
 from wdlab.exercises.harness import Attempt, Case, Exercise, Function, check, check_value
 from wdlab.exercises.report import Report
 from wdlab.figures import Drawn, lines
-from wdlab.tasks import generator
 
 GOOD, SURE = 1 / 6, 0.95
 """The share of a grid that is good, and how sure a random search is to be of meeting it."""
@@ -104,16 +104,16 @@ def _without(scores: Tensor, trials: int) -> Tensor:
     return (ranked * chance).sum()
 
 
-def _scores(size: int, trials: int) -> Case:
-    draw = torch.rand(size, generator=generator(0, f"best of {size}"), dtype=torch.float64)
-    return {"scores": draw.mul(100).round() / 100, "trials": trials}
+def _scores(trials: int, *scores: float) -> Case:
+    return {"scores": torch.tensor(scores, dtype=torch.float64), "trials": trials}
 
 
 EXPECTED_BEST = Exercise(
     title="The expected best of k trials",
     returns=("expected",),
     reference=_best(),
-    cases=[_scores(2, 1), _scores(3, 2), _scores(4, 3), _scores(6, 4), _scores(12, 8), _scores(5, 9)],
+    cases=[_scores(1, 0.6, 0.2), _scores(2, 0.6, 0.2), _scores(2, 0.3, 0.9, 0.5), _scores(9, 0.4, 0.1, 0.8, 0.7)],
+    drawn=lambda draw: {"scores": distinct(draw, whole(draw, 4, 8)), "trials": whole(draw, 2, 9)},
     mistakes={
         "the cells are ranked first: scores come in no order": _best(unsorted=True),
         "this is the expected worst: rank from the lowest score up": _best(lowest=True),
@@ -146,6 +146,12 @@ def _grid(*couplings: list[list[float]], near: float = 0.05) -> Case:
     return {"scores": torch.tensor(couplings, dtype=torch.float64), "near": near}
 
 
+def _drawn_grids(draw: Generator) -> Case:
+    """With one of these shares of a best in whole hundredths, the level is none, so no cell is at the border."""
+    scores = torch.randint(20, 96, (2, 2, 3), generator=draw).to(torch.float64) / 100
+    return {"scores": scores, "near": pick(draw, 0.03, 0.07, 0.11, 0.19, 0.31)}
+
+
 WIDTH = Exercise(
     title="How wide is the good part?",
     returns=("share",),
@@ -156,6 +162,7 @@ WIDTH = Exercise(
         _grid([[0.5, 0.48, 0.47, 0.2], [0.9, 0.87, 0.84, 0.3]], [[0.2, 0.2, 0.2, 0.19], [0.7, 0.7, 0.69, 0.71]]),
         _grid([[2.0, 1.9, 1.7, 1.5]], [[1.6, 1.8, 1.81, 1.0]], near=0.1),
     ],
+    drawn=_drawn_grids,
     mistakes={
         "measured against its own best, a coupling that is good nowhere has the widest good part": _share(own=True),
         "a share of the best, not points: the level is (1 - near) times the best": _share(points=True),
@@ -188,6 +195,11 @@ OTHER_LABEL = Exercise(
         for to_product in (True, False)
         for lr, strength in ((0.1, 0.01), (0.5, 0.02), (1.0, 0.3))
     ],
+    drawn=lambda draw: {
+        "lr": between(draw, 0.05, 0.9),
+        "weight_decay": between(draw, 0.01, 0.9),
+        "to_product": pick(draw, True, False),
+    },
     mistakes={
         "the wrong way round: the AdamW paper's lambda is the product": _times(-1),
         "the way back divides by what the way there multiplied": _times(1, both=False),

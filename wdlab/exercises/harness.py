@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import secrets
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from torch import Tensor
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, name, panels
+from wdlab.tasks import generator
 
 Case = Mapping[str, Any]
 """Arguments by name, in the order of the call: numbers, strings, float64 tensors, NumPy arrays, or lists of these."""
@@ -24,16 +26,22 @@ Case = Mapping[str, Any]
 Function = Callable[..., Any]
 
 UNTOUCHED = "The stub is untouched: replace it by your answer, then run this cell again."
-RTOL, ATOL = 1e-5, 1e-7  # an answer worked out in float32 passes
+RTOL, ATOL = 1e-5, 1e-6  # an answer worked out in float32 passes, also where numbers near 3 cancel
+WIDE = "\u2007"  # a space as wide as a digit, so that columns stand under one another in any font
+DRAWS = 6
+"""How many cases of an exercise are drawn."""
+SEED = secrets.randbits(32)
+"""What drawn cases are drawn from: one number a kernel, so that a check says the same when it is run again, and no
+answer can be made for the cases it will meet."""
 
 
 @dataclass(frozen=True)
 class Exercise:
     """What a learner is to write, and all that is needed to judge it.
 
-    `returns` names the values the function returns. `cases` are the arguments it is tried on, smallest first, so that
-    the first one to fail is the smallest counter-example. `mistakes` maps the name of a typical mistake, as the learner
-    will read it, to a function that makes it. `draw` makes the picture of a counter-example.
+    `returns` names the values the function returns. `cases` are arguments it is tried on, made by hand; `drawn` draws
+    more of them, in which every argument varies. `mistakes` maps the name of a typical mistake, as the learner will
+    read it, to a function that makes it. `draw` makes the picture of a counter-example.
     """
 
     title: str
@@ -41,6 +49,7 @@ class Exercise:
     reference: Function
     cases: Sequence[Case]
     mistakes: Mapping[str, Function]
+    drawn: Callable[[torch.Generator], Case] | None = None
     draw: Callable[[Attempt], Drawn] = field(default_factory=lambda: draw_values)
 
 
@@ -74,7 +83,7 @@ def check(exercise: Exercise, answer: object) -> Report:
         return Report(False, exercise.title, f"A function is expected here, and this is {_kind(answer)}.")
     if problem := _signature_problem(exercise, answer):
         return Report(False, exercise.title, problem)
-    attempts = [attempt(exercise, answer, case) for case in exercise.cases]
+    attempts = [attempt(exercise, answer, case) for case in cases_of(exercise, SEED)]
     if all(one.nothing for one in attempts):
         return _nothing(exercise, attempts[0])
     wrong = [one for one in attempts if not one.right]
@@ -85,6 +94,27 @@ def check(exercise: Exercise, answer: object) -> Report:
     changed = sorted({name for one in attempts for name in one.changed})
     note = f"\nOne thing to know: it also changes {' and '.join(changed)} in place, which its caller may not expect."
     return Report(True, exercise.title, f"Right in all {len(attempts)} cases tried.{note if changed else ''}")
+
+
+def cases_of(exercise: Exercise, seed: int) -> list[Case]:
+    """Return all cases of an exercise, made by hand and drawn from `seed`, smallest first, and those by hand first.
+
+    So the first one to fail is the smallest counter-example, where size is how many numbers the arguments hold.
+    """
+    draw = generator(seed, exercise.title)
+    drawn = [exercise.drawn(draw) for _ in range(DRAWS)] if exercise.drawn else []
+    return sorted([*exercise.cases, *drawn], key=size)
+
+
+def size(case: Case) -> int:
+    """Return how many numbers (or strings) the arguments of a case hold."""
+    return sum(map(_count, case.values()))
+
+
+def _count(value: object) -> int:
+    if isinstance(value, list):
+        return sum(map(_count, value))
+    return value.numel() if isinstance(value, Tensor) else int(np.size(value))  # type: ignore[arg-type]
 
 
 def secret(exercise: Exercise) -> bool:
@@ -114,7 +144,9 @@ def attempt(exercise: Exercise, function: Function, case: Case) -> Attempt:
         value = function(*arguments.values())
     except NotImplementedError:
         return _with(found, nothing=True, trouble="it raises NotImplementedError")
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:  # the learner's own way out of an endless loop
+        raise
+    except BaseException as error:
         return _with(found, trouble=_told(error, function))
     changed = tuple(key for key, value in case.items() if not _untouched(value, arguments[key]))
     if value is None or value is ...:
@@ -169,8 +201,7 @@ def draw_values(found: Attempt) -> Drawn:
     name(axes, "The smallest counter-example", "", "value")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     data = pd.DataFrame({"value": labels, "expected": expected.tolist(), "yours": yours.tolist()})
-    told = "; ".join(f"{row.value}: expected {row.expected:.4g}, yours {row.yours:.4g}" for row in data.itertuples())
-    return Drawn(figure, f"Your values beside the expected ones. {told}.", data)
+    return Drawn(figure, "Your values beside the expected ones.", data)
 
 
 def say(value: object, digits: int = 4) -> str:
@@ -194,25 +225,22 @@ def _nothing(exercise: Exercise, first: Attempt) -> Report:
 
 def _wrong(exercise: Exercise, attempts: Sequence[Attempt], smallest: Attempt) -> Report:
     failed = sum(not one.right for one in attempts)
-    lines = (
-        [f"{failed} of {len(attempts)} cases fail. The smallest: {_arguments(smallest.case)}."] if smallest.case else []
-    )
+    arguments = _arguments(smallest.case)
+    lines = [f"{failed} of {len(attempts)} cases fail. The smallest:{arguments}"] if arguments else []
     if smallest.given is None:
-        return Report(
-            False, exercise.title, "\n".join([*lines, f"What happened: {smallest.trouble or 'it returns nothing'}."])
-        )
-    if secret(exercise):
-        lines.append(f"{say(smallest.given[0])} is not the number.")
-    else:
-        told = zip(exercise.returns, smallest.given, smallest.expected, strict=True)
-        lines += [
-            _compared(key, yours, expected)
-            for key, yours, expected in told
-            if smallest.case or not same((yours,), (expected,))
-        ]
+        lines.append(f"What happened: {smallest.trouble or 'it returns nothing'}.")
+        return Report(False, exercise.title, "\n".join(lines))
+    told = [] if secret(exercise) else _comparison(smallest, smallest.given)
+    lines += told or [f"{say(smallest.given[0])} is not the number."]
     if label := mistake_of(exercise, attempts):
         lines.append(f"This is what you get from a well-known mistake: {label}.")
-    return Report(False, exercise.title, "\n".join(lines), _safely(exercise.draw, smallest))
+    return Report(False, exercise.title, "\n".join(lines), _picture(smallest, told))
+
+
+def _comparison(found: Attempt, given: Sequence[Tensor]) -> list[str]:
+    """The learner's values and the expected ones, a line each; of a case without arguments, only those that differ."""
+    rows = zip(found.exercise.returns, given, found.expected, strict=True)
+    return [_compared(*row) for row in rows if found.case or not same(row[1:2], row[2:])]
 
 
 def _compared(key: str, yours: Tensor, expected: Tensor) -> str:
@@ -220,37 +248,61 @@ def _compared(key: str, yours: Tensor, expected: Tensor) -> str:
     return f"{key}: yours {say(yours, digits)}, expected {say(expected, digits)}"
 
 
-def _safely(draw: Callable[[Attempt], Drawn], found: Attempt) -> Drawn | None:
-    """A picture is a help: where a strange answer cannot be drawn, the words stand alone."""
+def _picture(found: Attempt, told: Sequence[str]) -> Drawn | None:
+    """The counter-example drawn, with `told` at the end of its words.
+
+    A picture is a help: where a strange answer cannot be drawn, the message stands alone.
+    """
     try:
-        return draw(found)
+        drawn = found.exercise.draw(found)
+        return replace(drawn, alt=f"{drawn.alt} {'; '.join(told)}.") if told else drawn
     except Exception:
         return None
 
 
 def _arguments(case: Case) -> str:
-    return ", ".join(f"{key} = {_shown(value)}" for key, value in case.items())
+    """The arguments as numbers: in one line, or a line each where one of them is a table."""
+    told = [f"{key} ={_shown(value)}" for key, value in case.items()]
+    if any("\n" in one for one in told):
+        return "".join(f"\n{one}" for one in told)
+    return f" {', '.join(told)}." if told else ""
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, Tensor) and value.numel() > 8:
-        return f"a tensor of shape {tuple(value.shape)}"
-    return say(value)
+    if isinstance(value, Tensor) and value.ndim > 1 and value.numel() > 8:
+        return f"\n{_rows(value)}"
+    return f" {say(value)}"
+
+
+def _rows(value: Tensor) -> str:
+    """A matrix row by row, its columns under one another; matrices one after the other."""
+    if value.ndim > 2:
+        return "\n\n".join(map(_rows, value))
+    rows = [[say(one) for one in row] for row in value.tolist()]
+    width = max(len(one) for row in rows for one in row)
+    return "\n".join("  ".join(one.rjust(width, WIDE) for one in row) for row in rows)
 
 
 def _told(error: BaseException, function: Function) -> str:
     """An error of the learner's code in words, with the line it comes from."""
-    text = (
-        f"your code stops with {type(error).__name__}: {error}"
-        if str(error)
-        else f"your code stops with {type(error).__name__}"
-    )
+    words, line = _or_nothing(lambda: str(error)), _or_nothing(lambda: _line(error, function))
+    text = f"your code stops with {type(error).__name__}{': ' if words else ''}{words}"
+    return f"{text} (in the line `{line}`)" if line else text
+
+
+def _or_nothing(text: Callable[[], str]) -> str:
+    """What `text` says, or "" where a learner's own class will not even say that."""
+    try:
+        return text()
+    except Exception:
+        return ""
+
+
+def _line(error: BaseException, function: Function) -> str:
+    """The last line of a learner's own code that an error went through, or ""."""
     code = getattr(function, "__code__", None)
     own = [one for one in traceback.extract_tb(error.__traceback__) if code and one.filename == code.co_filename]
-    if not own or own[-1].lineno is None:
-        return text
-    source = linecache.getline(own[-1].filename, own[-1].lineno).strip()
-    return f"{text} (in the line `{source}`)" if source else text
+    return linecache.getline(own[-1].filename, own[-1].lineno or 0).strip() if own else ""
 
 
 def _signature_problem(exercise: Exercise, function: Function) -> str:
@@ -258,7 +310,7 @@ def _signature_problem(exercise: Exercise, function: Function) -> str:
     wanted = tuple(exercise.cases[0])
     try:
         signature = inspect.signature(function)
-    except (ValueError, TypeError):  # some built-in functions do not tell
+    except Exception:  # some built-in functions do not tell, and a class may do anything
         return ""
     try:
         signature.bind(*wanted)
@@ -270,14 +322,19 @@ def _signature_problem(exercise: Exercise, function: Function) -> str:
 # Values
 
 
+def is_a(value: object, *kinds: type) -> bool:
+    """Whether a value is of one of these kinds, without asking it: isinstance would, and a class may raise then."""
+    return issubclass(type(value), kinds)
+
+
 class _AnswerError(Exception):
     """What a learner's function returned is not what was asked for."""
 
 
 def _several(value: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
     if len(names) == 1:
-        return tuple(value) if isinstance(value, tuple) and len(value) == 1 else (value,)
-    several = isinstance(value, (tuple, list)) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0)
+        return tuple(value) if is_a(value, tuple) and len(value) == 1 else (value,)
+    several = is_a(value, tuple, list) or (is_a(value, Tensor, np.ndarray) and value.ndim > 0)
     if several and len(value) == len(names):
         return tuple(value)
     raise _AnswerError(f"{_kind(value)} is returned where {len(names)} values are expected: {', '.join(names)}")
@@ -285,12 +342,11 @@ def _several(value: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
 
 def _number(value: Any) -> Tensor:
     """A value as a float64 tensor of its own."""
-    if isinstance(value, (str, bytes, dict, set)) or (callable(value) and not isinstance(value, Tensor)):
+    if is_a(value, str, bytes, dict, set) or (callable(value) and not is_a(value, Tensor)):
         raise _AnswerError(f"{_kind(value)} is returned where a number or a tensor is expected")
     try:
-        if isinstance(value, Tensor):
-            return value.detach().to_dense().to("cpu", torch.float64, copy=True)
-        return torch.tensor(np.asarray(value, dtype=np.float64))
+        dense = value.detach().to_dense() if is_a(value, Tensor) else torch.tensor(np.asarray(value, dtype=np.float64))
+        return dense.to("cpu", torch.float64, copy=True)
     except Exception:  # whatever it is, it is no number
         raise _AnswerError(f"{_kind(value)} is returned where a number or a tensor is expected") from None
 
@@ -319,14 +375,15 @@ def _copies(case: Case) -> list[Any]:
     return [_copy(value) for value in case.values()]
 
 
-def _untouched(before: object, after: object) -> bool:
-    if isinstance(before, list) and isinstance(after, list):
+def _untouched(before: Any, after: Any) -> bool:
+    if is_a(before, list) and is_a(after, list):
         return len(before) == len(after) and all(map(_untouched, before, after))
-    if isinstance(before, np.ndarray):
+    if is_a(before, np.ndarray):
         return np.array_equal(before, np.asarray(after))
-    if isinstance(before, Tensor) and isinstance(after, Tensor):
-        return before.shape == after.shape and torch.allclose(before, after, 0, 0, equal_nan=True)
-    return True
+    if is_a(before, Tensor) and is_a(after, Tensor):
+        alike = before.dtype == after.dtype and before.shape == after.shape
+        return alike and bool(torch.allclose(before, after, 0, 0, equal_nan=True))
+    return before is after
 
 
 def _place(index: int, value: Tensor) -> str:

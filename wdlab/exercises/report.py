@@ -35,6 +35,14 @@ class Report:
     def _repr_html_(self) -> str:
         head = f"<b>{escape(self.title)}: {WORDS[self.passed]}</b>"
         text = f'<div style="white-space:pre-wrap">{escape(self.message)}</div>'
-        picture = self.figure.html() if self.figure else ""
         style = f"border-left:0.3em solid {COLOURS[self.passed]}; padding:0.2em 0.8em; line-height:1.5"
-        return f'<div role="status" style="{style}">{head}{text}{picture}</div>'
+        return f'<div role="status" style="{style}">{head}{text}{self._picture()}</div>'
+
+    def _picture(self) -> str:
+        """The picture, or its words where numbers are too large to be drawn: a report never raises."""
+        if self.figure is None:
+            return ""
+        try:
+            return self.figure.html()
+        except Exception:
+            return f"<div>{escape(self.figure.alt)}</div>"

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.browser.jupyter import COURSE, HEIGHT, NARROW, SCREENSHOTS, Notebook, Server
+from tests.lab import live
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
@@ -324,7 +325,7 @@ def is_readable_on_a_projector(notebook: Notebook) -> None:
     assert len(sizes) > 40
     assert [text for size, text in sizes if size < 12] == []
     notebook.nothing_is_cut()
-    assert notebook.picture().bounding_box()["width"] > 1280 / PROJECTED / 2, "the picture has most of the page"
+    assert notebook.picture().bounding_box()["width"] >= live.PROJECTED, "as wide as the tests of its print take it for"
     page.locator(f"{notebook.outputs} .widget-toggle-buttons").first.scroll_into_view_if_needed()
     notebook.save("16-projector-dials")
     notebook.picture().scroll_into_view_if_needed()

@@ -185,7 +185,7 @@ ARGUMENTS = [
 ]
 UNUSED = {
     (check_mask, "name"): "it is there to mislead: what decays is told by the number of axes",
-    (check_target, "truncated"): "it is there to mislead: only termination stops the bootstrap",
+    (check_target, "truncated"): "it is there to mislead: only termination ends the counting",
     (check_decayed_share, "lr"): "both parts of the step have it as a factor, so the share does not",
 }
 """Arguments that the right answer does not depend on."""

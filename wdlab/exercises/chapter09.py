@@ -88,7 +88,7 @@ TARGET = Exercise(
     ],
     drawn=_drawn_frames,
     mistakes={
-        "where the clock ran out, more could have been had: only termination stops the bootstrap": _target("both"),
+        "where the clock ran out, more could have been had: only termination ends the counting": _target("both"),
         "after the end of a game there is nothing more to be had": _target("never"),
         "the other way about: it is termination after which nothing comes": _target("truncated"),
         "the best action's value, not the mean over actions": _target(mean=True),

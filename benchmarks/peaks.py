@@ -17,11 +17,11 @@ from wdlab import Training
 from wdlab.memory import needed
 
 CASES = {
-    "mlp": (400, (2, 6, 10)),
-    "signals": (32, (4, 12, 20)),
-    "images": (16, (4, 12, 20)),
-    "translation": (64, (2, 4, 6)),
-    "cartpole": (256, (8, 24, 40)),
+    "mlp": (400, (2, 14, 26)),
+    "signals": (32, (2, 14, 26)),
+    "images": (16, (2, 14, 26)),
+    "translation": (64, (2, 14, 26)),
+    "cartpole": (256, (4, 20, 36)),
 }
 """Wide, and members enough apart, that what they take stands out of a peak's chance: width, and so many members."""
 STEPS = 3

@@ -176,6 +176,14 @@ class Notebook:
         for _ in range(abs(steps)):
             self.handle(slider, end).press("ArrowRight" if steps > 0 else "ArrowLeft")  # which also gives it the focus
 
+    def turn_until(self, slider: int, text: str, most: int = 25) -> None:
+        """Move a slider to the right by keyboard until an output holds `text`, as a learner does who looks at it."""
+        for _ in range(most):
+            self.turn(slider, 1)
+            if self.page.evaluate(SEEN, [self.outputs, text]):
+                return
+        self.see(text)
+
     def picture(self) -> Locator:
         """The first picture in an output."""
         return self.page.locator(f"{self.outputs} img").first

@@ -97,9 +97,8 @@ def test_a_learner_looks_for_the_flatter_network(notebook: Notebook) -> None:
     notebook.save("perturb-1-open")
 
     notebook.press("decay always")
-    notebook.turn(1, 10)
+    notebook.turn_until(1, "are both those of decay always")
     notebook.see("decay always looks 1")
-    notebook.see("are both those of decay always")
     notebook.save("perturb-2-always-flatter")
 
     notebook.press("layer")

@@ -66,7 +66,7 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def close(a: list[Tensor], b: list[Tensor]) -> None:
+def assert_close(a: list[Tensor], b: list[Tensor]) -> None:
     torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
@@ -120,7 +120,7 @@ SCHEDULES: dict[str, Callable[[Optimizer], LRScheduler] | None] = {
 def test_equals_torch(case: Any, schedule: Callable[[Optimizer], LRScheduler] | None) -> None:
     ours, theirs, options, coupling = case
     # torch's AdamW decays by 0.01 unless told otherwise, so every option that matters is given.
-    close(
+    assert_close(
         trained(lambda params: ours(params, **options, **coupling), STEPS, schedule),
         trained(lambda params: theirs(params, **options), STEPS, schedule),
     )
@@ -133,7 +133,7 @@ def test_several_groups_equal_torch() -> None:
             {"params": params[2:], "betas": (0.5, 0.9), "eps": 1e-2},
         ]
 
-    close(
+    assert_close(
         trained(lambda params: Adam(grouped(params), lr=0.03, weight_decay=0.3, coupling="decoupled"), STEPS),
         trained(lambda params: torch.optim.AdamW(grouped(params), lr=0.03, weight_decay=0.3), STEPS),
     )
@@ -212,7 +212,7 @@ def test_each_option_of_rmsprop_changes_the_weights(option: str) -> None:
 
 
 def test_only_momentum_tells_l2_from_decoupled_in_sgd() -> None:
-    close(ends(SGD, weight_decay=0.2), ends(SGD, weight_decay=0.2, coupling="decoupled"))
+    assert_close(ends(SGD, weight_decay=0.2), ends(SGD, weight_decay=0.2, coupling="decoupled"))
     l2, decoupled = (ends(SGD, momentum=0.9, weight_decay=0.2, coupling=name) for name in ("l2", "decoupled"))
     assert (l2[1] - decoupled[1]).abs().max() > 1e-2
 
@@ -311,7 +311,7 @@ def test_scaling_equals_a_loop_by_hand(kind: Ours, scaling: str) -> None:
         ours.step(), theirs.step()
         for schedule in schedules:
             schedule.step()
-    close(list(params), list(by_hand))
+    assert_close(list(params), list(by_hand))
     assert not same(list(params), ends(kind, 30, lr=lr, coupling="decoupled"))
 
 
@@ -447,7 +447,7 @@ def test_a_parameter_that_comes_later_has_its_own_bias_correction() -> None:
         go(optimizer, params[1:], 0, 5)
         return go(optimizer, params, 5, 15)
 
-    close(late(Adam), late(torch.optim.Adam))
+    assert_close(late(Adam), late(torch.optim.Adam))
 
 
 STATES = [
@@ -686,7 +686,7 @@ def test_a_member_equals_the_same_run_alone(kind: Ours, coupling: str, scaling: 
         for solo in solos:
             solo.step()
     for k, params in enumerate(alone):
-        close([w.detach()[k] for w in together], [w.detach() for w in params])
+        assert_close([w.detach()[k] for w in together], [w.detach() for w in params])
 
 
 def test_one_hyperparameter_per_member_is_enough_and_float32_stays_float32() -> None:

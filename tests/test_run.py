@@ -171,9 +171,9 @@ def test_what_is_not_allowed_is_named(make, message: str) -> None:
 
 @pytest.mark.parametrize("name", COUPLINGS)
 def test_every_coupling_has_an_optimizer(name: str) -> None:
-    Run(optimizer=Optimizer("adam"), decay=Decay(0.1, coupling=name))
-    if name != "second_moment":
-        Run(optimizer=Optimizer("sgd"), decay=Decay(0.1, coupling=name))
+    optimizers = ["adam"] if name == "second_moment" else ["adam", "sgd"]
+    runs = [Run(optimizer=Optimizer(kind), decay=Decay(0.1, coupling=name)) for kind in optimizers]
+    assert [run.decay.coupling for run in runs] == [name] * len(optimizers)
 
 
 def test_runs_are_frozen() -> None:

@@ -273,7 +273,7 @@ REGIONS = [
 ]
 
 
-def check_refused(kept: Store, path: Path, caplog) -> None:
+def assert_refused(kept: Store, path: Path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         assert kept.get(RUN) is None
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -289,14 +289,14 @@ def test_a_flipped_bit_anywhere_is_noticed_and_named(kept: Store, caplog, region
     data = bytearray(path.read_bytes())
     data[regions(path)[region]] ^= 1
     path.write_bytes(data)
-    check_refused(kept, path, caplog)
+    assert_refused(kept, path, caplog)
 
 
 @pytest.mark.parametrize("cut", [0, 7, 40, -1])
 def test_a_file_cut_short_is_noticed_and_named(kept: Store, caplog, cut: int) -> None:
     path = entry(kept)
     path.write_bytes(path.read_bytes()[:cut])
-    check_refused(kept, path, caplog)
+    assert_refused(kept, path, caplog)
 
 
 class Evil:
@@ -314,7 +314,7 @@ def test_a_pickle_in_place_of_an_entry_is_damage_and_is_not_loaded(kept, caplog,
         path.write_bytes(make(Evil()))
     else:
         torch.save(Evil(), path)
-    check_refused(kept, path, caplog)
+    assert_refused(kept, path, caplog)
     assert not mark.exists()
 
 
@@ -334,13 +334,13 @@ def test_another_run_s_file_is_damage(kept: Store, caplog) -> None:
     path, other = entry(kept), replace(RUN, seed=5)
     kept.put(history(other))
     shutil.copy(kept.path(other), path)
-    check_refused(kept, path, caplog)
+    assert_refused(kept, path, caplog)
 
 
 def test_a_file_of_something_else_is_damage(kept: Store, caplog) -> None:
     path = entry(kept)
     write_tensors(path, {"x": torch.zeros(3)}, {"what": "not a run"})
-    check_refused(kept, path, caplog)
+    assert_refused(kept, path, caplog)
 
 
 def test_what_cannot_be_read_is_computed_again(kept: Store, caplog) -> None:

@@ -155,6 +155,11 @@ class Notebook:
         """Wait until a JavaScript function of `given` is true; asked ten times a second, for drawn frames are dear."""
         self.page.wait_for_function(script, arg=list(given), timeout=1000 * seconds, polling=100)
 
+    def promised(self, script: str, *given: object) -> Any:
+        """Return what the promise of a JavaScript function comes to; `evaluate` would wait for it without end."""
+        script = f"async given => [await ({script})(given)]"
+        return self.page.wait_for_function(script, arg=list(given), timeout=1000 * START).json_value()[0]
+
     def see(self, text: str, seconds: float = START) -> None:
         """Wait until an output holds `text`."""
         self.wait(SEEN, self.outputs, text, seconds=seconds)
@@ -191,7 +196,7 @@ class Notebook:
     def zoom(self, width: int = WIDTH, height: int = HEIGHT) -> None:
         """Give the page so many CSS pixels, and wait until it is laid out."""
         self.page.set_viewport_size({"width": width, "height": height})
-        self.page.evaluate(FRAMES)
+        self.promised(FRAMES)
 
     def nothing_is_cut(self) -> None:
         """Fail if a text in an output does not fit in its place."""
@@ -218,7 +223,7 @@ class Notebook:
 
     def save(self, name: str) -> None:
         """Save a screenshot, once what was changed is painted."""
-        self.page.evaluate(FRAMES)
+        self.promised(FRAMES)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 

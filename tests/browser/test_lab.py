@@ -46,7 +46,8 @@ ANSWERED = """([outputs, words]) => { window.answered = new Promise(done => {
     done(now - start);
   })).observe(document.querySelector(`${outputs} img`).closest('.lm-Panel'), {subtree: true, childList: true});
 }) }"""
-DRAWN = "images => Promise.all(images.map(image => image.decode().then(() => image.alt)))"
+DRAWN = """([images]) => Promise.all(
+  [...document.querySelectorAll(images)].map(image => image.decode().then(() => image.alt)))"""
 FIRST_RUN = "([outputs, run]) => document.querySelector(outputs + ' tbody td')?.innerText == run"
 NO_RUN = "([outputs]) => !document.querySelector(outputs + ' tbody td')"
 START = "() => { window.seen.start = performance.now() }"
@@ -66,8 +67,7 @@ def active(notebook: Notebook) -> str:
 @shares_a_page
 def test_a_stored_figure_is_told_in_words(scratchpad: Notebook) -> None:
     """The scratchpad's first cell is never run: it holds a picture of every notebook of the course, as committed."""
-    images = scratchpad.page.locator(".jp-Notebook .jp-Cell").first.locator("img")
-    alts = images.evaluate_all(DRAWN)
+    alts = scratchpad.promised(DRAWN, ".jp-Notebook .jp-Cell:first-child img")
     assert len(set(alts)) == len(COURSE) > 0 and all(re.search(r"\d", alt) for alt in alts), alts
 
 
@@ -223,7 +223,7 @@ def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(
     page.evaluate(ANSWERED, [outputs, "Paused at step"])
     notebook.press("Pause")
     notebook.see("Paused at step")
-    seconds = page.evaluate("() => window.answered") / 1000
+    seconds = notebook.promised("() => window.answered") / 1000
     record_property("answer to a click while a run goes on", f"{seconds:.2f} s (at most {ANSWER} s)")
     assert 0 < seconds < ANSWER
     notebook.picture().scroll_into_view_if_needed()

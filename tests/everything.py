@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,12 +40,18 @@ def run(name: str, store: str) -> tuple[bool, float]:
     start = time.perf_counter()
     env = os.environ | {"WDLAB_TESTS_STORE": store} | (ONE_THREAD if "-n" in PARTS[name] else {})
     limit = LIMITS.get(name) if "CI" in os.environ else None
+    process = subprocess.Popen([sys.executable, *PARTS[name]], cwd=ROOT, env=env, start_new_session=limit is not None)
+    return waited(process, limit) == 0, time.perf_counter() - start
+
+
+def waited(process: subprocess.Popen[bytes], limit: float | None) -> int:
+    """Wait for the end of `process`; after `limit` seconds end it, with all that it has started. Its exit status."""
     try:
-        passed = subprocess.run([sys.executable, *PARTS[name]], cwd=ROOT, env=env, timeout=limit).returncode == 0
+        return process.wait(limit)
     except subprocess.TimeoutExpired:
-        print(f"{name} was ended: at most {limit:.0f} s are allowed where CI is set")
-        passed = False
-    return passed, time.perf_counter() - start
+        print(f"ended: more than the {limit:.0f} s that are allowed where CI is set", flush=True)
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()
 
 
 def chosen() -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
+import psutil
 import pytest
 
 from tests import everything
+
+SLEEP = 3.25  # seconds
 
 
 def seconds_told(capsys: pytest.CaptureFixture[str]) -> str:
@@ -15,9 +18,11 @@ def seconds_told(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.fixture
 def browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The browser's part alone is chosen, and takes longer than it may."""
+    """The browser's part alone is chosen, and what it starts takes longer than it may."""
     monkeypatch.setattr(sys, "argv", ["everything.py", "browser"])
-    monkeypatch.setattr(everything, "PARTS", {"browser": ["-c", "import time; time.sleep(2)"]})
+    monkeypatch.setattr(
+        everything, "PARTS", {"browser": ["-c", f"import subprocess; subprocess.run(['sleep', '{SLEEP}'])"]}
+    )
     monkeypatch.setitem(everything.LIMITS, "browser", 0.1)
 
 
@@ -28,7 +33,9 @@ def test_a_part_that_takes_too_long_is_ended_and_fails_on_ci(
     monkeypatch.setenv("CI", "true")
     assert everything.main() == 1
     seconds, _, _, verdict = seconds_told(capsys).split()
-    assert verdict == "FAILED" and float(seconds) < 2
+    assert verdict == "FAILED" and float(seconds) < SLEEP
+    running = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
+    assert ["sleep", str(SLEEP)] not in running, "what it started goes on"
     monkeypatch.setitem(everything.LIMITS, "browser", 60.0)
     assert everything.main() == 0
 

@@ -182,9 +182,11 @@ class Notebook:
             self.handle(slider, end).press("ArrowRight" if steps > 0 else "ArrowLeft")  # which also gives it the focus
 
     def turn_until(self, slider: int, text: str, most: int = 25) -> None:
-        """Move a slider to the right by keyboard until an output holds `text`, as a learner does who looks at it."""
+        """Move a slider to the right by keyboard, looking at each picture, until an output holds `text`."""
         for _ in range(most):
+            source = self.picture().get_attribute("src")
             self.turn(slider, 1)
+            self.see_another_picture(source)
             if self.page.evaluate(SEEN, [self.outputs, text]):
                 return
         self.see(text)

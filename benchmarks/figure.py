@@ -13,6 +13,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import goals
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,6 +29,7 @@ SHARED = (
     "have in common, which no other way does. All other runs differ from the first step on."
 )
 LOOK = {"plain": "o-", "vmap": "s--", "processes": "^:", "sweep": "D-"}
+RIVALS = ("plain", "vmap", "processes")
 PANELS = (
     ("members", "members, width 100, 62 steps"),
     ("width", "width, 12 members, 62 steps"),
@@ -91,7 +93,7 @@ def by_members(settings: list[dict]) -> list[str]:
     nets, counts = list(dict.fromkeys(name_of(s) for s in series)), sorted({s["members"] for s in short})
     cells = {(name_of(s), s["members"]): costs(s) for s in series}
     told = f"Milliseconds a member and step, {' / '.join(NAMES.values())}, in short runs"
-    rows = [f"{told} (what is done once weighs much):", ""]
+    rows = [f"{told} (what is done once weighs much; -: not measured, or no such way):", ""]
     rows += [f"| members | {' | '.join(nets)} |", "|---" * (1 + len(nets)) + "|"]
     return rows + [f"| {count} | {' | '.join(cells.get((net, count), '') for net in nets)} |" for count in counts]
 
@@ -108,11 +110,11 @@ def costs(setting: dict) -> str:
 def table(settings: list[dict]) -> list[str]:
     """One line a setting that is no part of the picture: how many times faster wdlab's sweep is."""
     drawn = [s for by, _ in PANELS for s in panel(settings, by)]
-    ways = "plain loop / wdlab | vmap / wdlab | plain in processes / wdlab"
-    rows = [f"| net | width | runs | steps | {ways} | of sgemm | peak |", "|---" * 9 + "|"]
+    ways = "plain loop / wdlab | vmap / wdlab | plain in processes / wdlab | vmap / wdlab, one process each"
+    rows = [f"| net | width | runs | steps | {ways} | of sgemm | peak |", "|---" * 10 + "|"]
     for s in settings:
         if s not in drawn and not s.get("tested") and "sweep" in s["ways"]:
-            cells = [ratio(s, way) for way in ("plain", "vmap", "processes")]
+            cells = [*(ratio(s, way) for way in RIVALS), in_one_process(s["ways"])]
             own = s["ways"]["sweep"]
             share = f"{own['sgemm_share']:.0%}" if own["sgemm_share"] and s["net"] != "timings" else ""
             peak = f"{own['peak_mb']:.0f} MB" if own["peak_mb"] else ""
@@ -121,11 +123,23 @@ def table(settings: list[dict]) -> list[str]:
     return rows
 
 
+def in_one_process(ways: dict) -> str:
+    """How many times as fast as vmap a sweep is that has one process, as vmap has."""
+    return f"{ways['vmap']['median_s'] / ways['alone']['median_s']:.1f}" if {"vmap", "alone"} <= set(ways) else ""
+
+
 def losses(settings: list[dict]) -> list[str]:
-    """Where plain loops in processes were the faster ones."""
-    rivals = [s for s in settings if not s.get("tested") and "processes" in s["ratios"]]
-    lost = dict.fromkeys(s["net"] for s in rivals if s["ratios"]["processes"]["median"] < 1)
-    return [f"Plain loops in processes were faster than wdlab in: {', '.join(lost)}."] if lost else []
+    """Where another way was the faster one, in all that was measured."""
+    told = []
+    for way in RIVALS:
+        lost: dict[str, list[str]] = {}
+        for s in sorted(settings, key=lambda s: s["members"]):
+            if way in s["ratios"] and s["ratios"][way]["median"] < 1:
+                lost.setdefault(name_of(s), []).append(f"{s['members']}")
+        where = "; ".join(f"{net} ({', '.join(dict.fromkeys(counts))})" for net, counts in lost.items())
+        told += [f"- {NAMES[way]}: {where}"] if lost else []
+    said = "Faster than wdlab by their medians, in all that was measured (members in brackets):"
+    return [said, "", *told] if told else []
 
 
 def verdicts(goals: list[dict]) -> list[str]:
@@ -154,7 +168,7 @@ def ratio(setting: dict, way: str) -> str:
 
 
 def threads(where: str, settings: list[dict]) -> list[str]:
-    """How many threads the ways had that were tried with one number of them for lack of time."""
+    """How many threads the plain loop and vmap had: the better number, where more than one was tried."""
     found = sorted({s["ways"][way]["threads"] for s in settings for way in ("plain", "vmap") if way in s["ways"]})
     return [f"Threads of the plain loop and vmap in {where}: {' or '.join(map(str, found))}."] if found else []
 
@@ -179,8 +193,9 @@ def block(told: dict, picture: Path) -> str:
     repeats = " or ".join(map(str, sorted({s["repeats"] for s in settings})))
     turns = f"medians of {repeats} turns (smallest to largest)"
     rates = [s["sgemm_gflops"] for s in settings]
-    speed = f"sgemm reached {max(rates):.0f} GF/s (its best at one setting: {min(rates):.0f} to {max(rates):.0f})"
-    says = [f"Measured on {where}, device {machine['device']}; {turns}; {speed}.", SHARED]
+    speed = f"{max(rates):.0f} GF/s (the best at one setting: {min(rates):.0f} to {max(rates):.0f})"
+    says = [f"Measured on {where}, device {machine['device']}; {turns}.", SHARED]
+    says += [f"Products of float32 matrices alone (sgemm) reached {speed}; a share is of that."]
     says += threads("the picture", [s for by, _ in PANELS for s in panel(settings, by)])
     says += threads("the short runs of all nets", [s for s in settings if s.get("tested")])
     image = [f"![{in_words(settings)}]({picture.as_posix()})"] if any(panel(settings, by) for by, _ in PANELS) else []
@@ -201,8 +216,11 @@ def joined(files: list[Path]) -> dict:
     parts = [json.loads(file.read_text()) for file in files]
     if len({json.dumps(part["machine"]) for part in parts}) > 1:
         raise SystemExit(f"{', '.join(map(str, files))} were not measured on one machine with one set of versions")
-    lists = {name: [one for part in parts for one in part[name]] for name in ("settings", "goals", "memory")}
-    return parts[0] | lists
+    settings, memory = ([one for part in parts for one in part[name]] for name in ("settings", "memory"))
+    overheads = next((part["overheads"] for part in parts if part["overheads"]), None)
+    goals.share_out(settings)
+    rows = goals.verdicts(settings, overheads)
+    return parts[0] | {"settings": settings, "memory": memory, "overheads": overheads, "goals": rows}
 
 
 def main() -> None:

@@ -46,6 +46,14 @@ SETTINGS = list(dict.fromkeys([*(goal.setting for goal in GOALS), *OTHERS]))
 LIMITS = {"what a sweep adds to training": 0.03, "import wdlab, seconds": 2.0, "wdlab --help, seconds": 0.3}
 
 
+def share_out(settings: list[dict]) -> None:
+    """Write down what share of the best rate of products seen so far each way reached."""
+    rate = max((found["sgemm_gflops"] for found in settings), default=None)
+    for found in settings:
+        for told in found["ways"].values():
+            told["sgemm_share"] = found["gflop"] / told["median_s"] / rate if found["gflop"] else None
+
+
 def verdicts(settings: list[dict], overheads: dict | None) -> list[dict]:
     """One row a goal that was measured: what, the goal, what came out, whether it was met."""
     rows = []

@@ -70,14 +70,6 @@ def measure(setting: Setting, options: argparse.Namespace) -> dict[str, object]:
     return {**asdict(setting), **measured, "ways": told, "ratios": ratios(told)}
 
 
-def share_out(settings: list[dict]) -> None:
-    """Write down what share of the best rate of products seen so far each way reached."""
-    rate = max(found["sgemm_gflops"] for found in settings)
-    for found in settings:
-        for told in found["ways"].values():
-            told["sgemm_share"] = found["gflop"] / told["median_s"] / rate if found["gflop"] else None
-
-
 def turn(key: Key, setting: Setting, device: torch.device, outcomes: dict[str, list[Outcome]]) -> Spent | None:
     """One turn of one way, whose outcome is kept."""
     found = one(*key, setting, device)
@@ -207,7 +199,7 @@ def parsed(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--width", type=int, nargs="+", default=[100])
     parser.add_argument("--members", "--runs", type=int, nargs="+", default=[48])
     parser.add_argument("--steps", type=int, nargs="+", default=[62])
-    parser.add_argument("--ways", nargs="+", choices=ways.WAYS, default=list(ways.USUAL))
+    parser.add_argument("--ways", nargs="+", choices=ways.WAYS, default=list(ways.WAYS))
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, machine.cores()}))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--peaks", action=argparse.BooleanOptionalAction, default=True, help="of memory")
@@ -224,7 +216,7 @@ def main() -> None:
     told |= {"overheads": None, "memory": []}
     for setting in chosen(options):
         found.append(measure(setting, options))
-        share_out(found)
+        goals.share_out(found)
         show(found[-1])
         keep(told, options.json)
     told["overheads"] = overheads(options.device) if "overheads" in parts else None

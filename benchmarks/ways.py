@@ -29,7 +29,6 @@ from wdlab.train import pick_device
 
 Work = Callable[[], list[Outcome]]
 WAYS = ("plain", "vmap", "processes", "sweep", "alone")
-USUAL = WAYS[:4]
 THREADED = ("plain", "vmap")  # tried with one thread and with more; the better one counts
 
 

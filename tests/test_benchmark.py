@@ -38,8 +38,11 @@ def module(monkeypatch):
 
 def told(setting, sweep: float = 1.0, **ways: float) -> dict:
     """What a benchmark keeps of one setting, with these medians."""
-    each = {way: {"median_s": seconds, "sgemm_share": 0.5} for way, seconds in {**ways, "sweep": sweep}.items()}
-    ratios = {way: {"median": seconds / sweep} for way, seconds in ways.items()}
+    each = {
+        way: {"median_s": seconds, "sgemm_share": 0.5, "peak_mb": None}
+        for way, seconds in {**ways, "sweep": sweep}.items()
+    }
+    ratios = {way: dict.fromkeys(("median", "low", "high"), seconds / sweep) for way, seconds in ways.items()}
     return {**vars(setting), "ways": each, "ratios": ratios}
 
 
@@ -80,6 +83,36 @@ def test_the_short_runs_of_all_nets_are_one_table(module) -> None:
     assert figure.by_members(growth) == [] and len(figure.table(short)) == 2, "short runs are in no other table"
 
 
+def test_parts_measured_one_after_another_are_judged_as_one(module, tmp_path: Path) -> None:
+    figure, goals = module("figure"), module("goals")
+    overheads = {"sweep": {"overhead_share": 0.02}, "import": {"median_s": 0.1}, "help": {"median_s": 0.1}}
+    wide = next(s for s in goals.SETTINGS if s.width == 256)
+    first = told(wide, 1.0, plain=2.0) | {"sgemm_gflops": 100.0, "gflop": 65.0}
+    second = told(goals.MLP, 1.0, plain=2.0) | {"sgemm_gflops": 130.0, "gflop": 65.0}
+    files = [tmp_path / "first.json", tmp_path / "second.json"]
+    rest = {"machine": {"cores": 2}, "goals": [], "memory": []}
+    files[0].write_text(json.dumps({"settings": [first], "overheads": None, **rest}))
+    files[1].write_text(json.dumps({"settings": [second], "overheads": overheads, **rest}))
+    whole = figure.joined(files)
+    assert whole["overheads"] == overheads and len(whole["goals"]) == 3 + 1 + 2
+    (share,) = (row for row in whole["goals"] if row["what"].endswith("share of sgemm"))
+    assert share["measured"] == 0.5, "of the best rate in all parts"
+
+
+def test_where_wdlab_loses_is_said_of_all_that_was_measured(module) -> None:
+    figure, settings = module("figure"), module("settings")
+    won = told(settings.Setting("mlp", 100, 48, 248), 1.0, plain=2.0, processes=1.5)
+    lost = [told(settings.Setting("images", 8, count, 40), 1.0, plain=1.5, processes=0.9) for count in (12, 2)]
+    assert figure.losses([won]) == []
+    assert figure.losses([won, *lost])[1:] == ["", "- plain loop, a process a core: images 8 (2, 12)"]
+
+
+def test_vmap_in_one_process_is_held_beside_a_sweep_in_one(module) -> None:
+    figure, settings = module("figure"), module("settings")
+    found = told(settings.Setting("mlp", 100, 48, 248), 1.0, plain=5.0, vmap=3.0, alone=1.5)
+    assert [cell.split(" ")[0] for cell in figure.table([found])[-1].split(" | ")[4:8]] == ["5.0", "3.0", "", "2.0"]
+
+
 def test_short_runs_are_tested_on_few_examples_and_are_the_same_runs_otherwise(module) -> None:
     settings = module("settings")
     for setting in (s for s in settings.MEMBERS if s.members == 2):
@@ -107,7 +140,7 @@ def test_ways_that_did_other_work_are_not_compared(module, loss: float, accuracy
 
 
 def test_the_ways_take_turns_and_the_warm_up_does_not_count(module, monkeypatch) -> None:
-    run, settings = module("run"), module("settings")
+    run, settings, goals = module("run"), module("settings"), module("goals")
     asked, clock = [], iter(range(1, 100))
 
     def one(way: str, threads: int, setting, device):
@@ -121,7 +154,7 @@ def test_the_ways_take_turns_and_the_warm_up_does_not_count(module, monkeypatch)
     found = run.measure(settings.Setting("mlp", 6, 1, 3), options)
     assert asked == ["plain", "sweep"] * 4
     assert found["ways"]["plain"]["seconds"] == [3.0, 5.0, 7.0] and found["ratios"]["plain"]["median"] == 5 / 6
-    run.share_out([found, {**found, "sgemm_gflops": 200.0, "ways": {}}])
+    goals.share_out([found, {**found, "sgemm_gflops": 200.0, "ways": {}}])
     assert found["ways"]["plain"]["sgemm_share"] == pytest.approx(found["gflop"] / 5.0 / 200), "of the best of the run"
 
 
@@ -161,13 +194,13 @@ def test_memory_grows_evenly_with_members_and_is_about_what_was_said(module, net
 
 
 @pytest.mark.slow
-def test_every_net_is_the_same_in_every_way(tmp_path: Path) -> None:
+def test_every_net_is_the_same_in_every_way(module, tmp_path: Path) -> None:
     kept = tmp_path / "nets.json"
     nets = ["mlp", "timings", "signals", "images", "translation", "cartpole"]
     few = ["--width", "8", "--members", "2", "--steps", "3", "--repeats", "1", "--threads", "1", "--no-peaks"]
     run("benchmarks/run.py", "--net", *nets, *few, "--json", str(kept))  # stops where two ways disagree
     ways = {found["net"]: list(found["ways"]) for found in json.loads(kept.read_text())["settings"]}
-    usual = ["plain", "vmap", "processes", "sweep"]
+    usual = module("ways").WAYS
     assert ways == {net: [way for way in usual if (net, way) != ("cartpole", "vmap")] for net in nets}
 
 
@@ -180,7 +213,7 @@ def test_the_benchmark_s_json_and_its_figure(tmp_path: Path) -> None:
     assert kept_of["machine"]["cores"] >= 1 and {"torch", "python", "name", "device"} <= set(kept_of["machine"])
     [found] = kept_of["settings"]
     assert (found["net"], found["width"], found["members"], found["steps"]) == ("mlp", 6, 2, 3)
-    assert set(found["ways"]) == {"plain", "vmap", "processes", "sweep"}
+    assert set(found["ways"]) == {"plain", "vmap", "processes", "sweep", "alone"}
     for way in found["ways"].values():
         assert len(way["seconds"]) == 1 and way["median_s"] == way["seconds"][0] > 0 and way["threads"] >= 1
         assert 0 < way["sgemm_share"] < 1 and 0 <= way["accuracy"] <= 1

@@ -278,7 +278,7 @@ predictions.score()
 # | [06 · Data grow the weights](06_data_grow_the_weights.ipynb) | how the data decide how fast weights grow |
 # | [07 · Inside Adam](07_inside_adam.ipynb) | where λw enters Adam, and which weights pay for it |
 # | [08 · Decoupled decay in translation](08_decoupled_decay_in_translation.ipynb) | how to compare couplings fairly, over a whole grid |
-# | [09 · Decoupled decay in reinforcement learning](09_decoupled_decay_in_rl.ipynb) | what the same grid says of an agent whose gradients shrink as it learns |
+# | [09 · Decoupled decay in reinforcement learning](09_decoupled_decay_in_rl.ipynb) | what a grid made in the same way says of an agent, which plays for the data it learns from |
 # | [10 · Easier to tune](10_easier_to_tune.ipynb) | what a few random trials reach, and which way the best λ moves with the learning rate |
 #
 # Teachers: every notebook opens with a question to commit to, ends with its score, and has exercises that check

@@ -662,8 +662,10 @@ for lr, weight_decay in ((1e-3, 0.01), (1e-3, 0.1), (3e-4, 0.1), (1e-2, 0.3)):
 display(Markdown("\n".join(rows)))
 
 # %% [markdown]
-# * Short runs with a small lr λ never get there, and a falling learning rate keeps moving the goal. The runs of notebook
-#   03 are such runs. There the norm is not at its equilibrium, and only so can decay that has ended still be seen in it.
+# * Runs with a small lr λ may never get there, and a falling learning rate keeps moving the goal. In the MLP of notebook
+#   03 early decay comes near it while it acts, for the learning rate is still high then. Once decay has ended there is no
+#   equilibrium any more: weights that feed BatchNorm can then only grow longer (as soon as momentum has spent what decay left
+#   in it), and how far they grow depends on what is left of the learning rate.
 # * **What the papers do that we do not.** Kosson and colleagues give the angle of Lion, too; van Laarhoven looks at Layer and
 #   Weight Normalization as well. That updates which are larger relative to the weights regularize is the claim of Bjorck,
 #   Weinberger and Gomes, and nothing on this page shows it.
@@ -678,8 +680,9 @@ predictions.score()
 # **In three sentences.** BatchNorm makes the loss blind to the length of the weights that feed it, so their gradient
 # stands at a right angle to them and shrinks as they grow. What a learning rate does to such weights is decided by
 # lr/‖w‖², under Adam by lr/‖w‖, and weight decay, by setting the norm, sets it. At a constant learning rate, left alone long
-# enough, the norm stands still, and under SGD (under AdamW nearly) each step turns the weights by an angle that depends on
-# lr λ and momentum (β₁) alone; under Adam with l2 it depends on the gradient, too.
+# enough, the norm stands still, and by the closed form each step of SGD turns the weights by an angle that depends on lr λ,
+# momentum and coupling alone (the MLP agrees to within the numbers above, under AdamW, whose β₁ stands for momentum, less
+# closely; the ResNets on record miss it by more); under Adam with l2 the angle depends on the gradient, too.
 #
 # **Next:** [03 · Early weight decay](03_early_weight_decay.ipynb): what if decay ends early? Then
 # [04 · The norm stays small](04_the_norm_stays_small.ipynb) follows the norm and the effective learning rate through such

@@ -27,7 +27,7 @@
 # * switch weight decay on and off inside a training loop, and say what that does to accuracy and weight norm;
 # * tell a difference between two arms from luck, with paired seeds and an interval;
 # * name what the finding rests on (a learning rate that falls), and show where it breaks;
-# * say how much of a timing is timing, and how much is dose.
+# * say how large the dose of a timing is, and why these runs do not tell timing and dose apart.
 #
 # **Before this:** [00 · Start here](00_start_here.ipynb); [01 · What weight decay is](01_what_weight_decay_is.ipynb)
 # explains the update rule and the convex case used here as a control;
@@ -288,8 +288,10 @@ else:
 # %% [markdown]
 # ### Timing or dose?
 #
-# All these timings have the same λ. At each step decay takes lr × λ of the weights away, and the learning rate falls. So a
-# timing also decides how much decay there is in all: its *dose*, the sum of lr × λ over the steps in which decay acts.
+# All these timings have the same λ. At each step decay adds λw to the gradient, and lr × λ is the share of w that this takes
+# away. (With momentum 0.9 it takes about ten times as much, spread over later steps: the same factor for every timing.) The
+# learning rate falls. So a timing also decides how much decay there is in all: its *dose*, the sum of lr × λ over the steps in
+# which decay acts.
 
 
 # %%

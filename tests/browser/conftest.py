@@ -64,15 +64,21 @@ def window(browser: Browser, zoom: float = 1.0) -> BrowserContext:
 
 
 def opened(server: Server, browser: BrowserContext, name: str) -> Notebook:
-    """Open a notebook in a tab of its own and wait for its kernel."""
+    """Open a notebook in a page of its own and wait for its kernel."""
+    notebook = jupyterlab(server, browser, f"tree/{name}")
+    notebook.page.wait_for_selector(".jp-Notebook .jp-Cell")
+    server.wait_for_kernel(name)
+    return notebook
+
+
+def jupyterlab(server: Server, browser: BrowserContext, path: str = "") -> Notebook:
+    """Open JupyterLab in a new page."""
     page = browser.new_page()
     page.set_default_timeout(1000 * START)
     notebook = Notebook(page)
     page.on("console", lambda message: complain(notebook, message))
     page.on("pageerror", lambda error: notebook.complaints.append(str(error)))
-    page.goto(f"{server.address}/lab/tree/{name}?token={server.token}&reset")
-    page.wait_for_selector(".jp-Notebook .jp-Cell")
-    server.wait_for_kernel(name)
+    page.goto(f"{server.address}/lab/{path}?token={server.token}&reset")
     return notebook
 
 
@@ -94,6 +100,33 @@ def open_notebook(server: Server, browser: BrowserContext, undertaker: Executor)
     yield open_notebook
     for name, notebook in done.items():
         notebook.page.close()
+        undertaker.submit(server.end_kernel, name)
+
+
+@pytest.fixture(scope="session")
+def desk(server: Server, browser: BrowserContext) -> Notebook:
+    """One page for all notebooks of the course, as a learner has who goes from one to the next."""
+    server.set("themes", theme="JupyterLab Light")
+    return jupyterlab(server, browser)
+
+
+@pytest.fixture
+def open_next(server: Server, desk: Notebook, undertaker: Executor) -> Iterator[Callable[[str], Notebook]]:
+    """Opens a notebook in the place of the one before it."""
+    names: list[str] = []
+
+    def open_next(name: str) -> Notebook:
+        desk.page.bring_to_front()
+        desk.complaints.clear()
+        desk.zoom()
+        desk.open(name)
+        server.wait_for_kernel(name)
+        names.append(name)
+        return desk
+
+    yield open_next
+    for name in names:
+        desk.close_tab()
         undertaker.submit(server.end_kernel, name)
 
 

@@ -141,6 +141,20 @@ class Notebook:
         for item in items:
             self.page.click(f'.lm-Menu-itemLabel:text-is("{item}")')
 
+    def open(self, name: str) -> None:
+        """Open a notebook from the menu in a tab of its own, and wait until it is the one that is seen."""
+        self.choose("File", "Open from Path…")
+        self.page.fill(".jp-Dialog input", name)
+        self.page.click(".jp-Dialog .jp-mod-accept")
+        self.page.wait_for_selector(f'.lm-DockPanel-tabBar .jp-mod-current[title*="{name}"]')
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell")
+
+    def close_tab(self) -> None:
+        """Save the notebook, so that nothing is asked, and close it; its kernel goes on."""
+        self.save_notebook()
+        self.choose("File", "Close Tab")
+        self.page.wait_for_selector(".jp-Notebook", state="detached")
+
     def run_all(self) -> None:
         """Choose Run All Cells from the menu, as a learner does."""
         self.choose("Run", "Run All Cells")

@@ -93,11 +93,10 @@ def press_run(notebook: Notebook, lab: Locator) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_to_its_end_and_draws_its_widgets(
-    path: Path, server: Server, open_notebook: Callable[..., Notebook], record_property: Callable[[str, object], None]
+    path: Path, server: Server, open_next: Callable[[str], Notebook], record_property: Callable[[str, object], None]
 ) -> None:
-    server.set("themes", theme="JupyterLab Light")
     question = with_an_end(path, server.notebooks)
-    notebook = open_notebook(path.name)
+    notebook = open_next(path.name)
     page, start = notebook.page, time.monotonic()
     chosen = answer(notebook, question)
     wait_for_the_end(notebook)

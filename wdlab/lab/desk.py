@@ -15,6 +15,7 @@ from wdlab.lab.table import Table
 from wdlab.tasks import Task
 
 Handlers = Mapping[str, Callable[[Any], None]]
+STOP = "ends the run; a closed tab keeps the kernel and its run"
 HINT = "Fork copies the run; the copy goes on under the dials, or with its decay switched."
 
 
@@ -31,7 +32,7 @@ class Desk:
         self.run = button("Run", icon="play", button_style="primary")
         self.pause = button("Pause", icon="pause", disabled=True)
         self.step = button("Step", icon="step-forward", tooltip="take one step of the run, then rest")
-        self.stop = button("Stop", icon="stop", disabled=True)
+        self.stop = button("Stop", icon="stop", disabled=True, tooltip=STOP)
         self.reset = button("Reset", icon="refresh", tooltip="forget all runs, put the dials back")
         self.fork = button("Fork", icon="code-fork", disabled=True, tooltip=HINT)
         self.clear = button("Clear runs", icon="eraser", tooltip="take earlier runs out of picture and table")

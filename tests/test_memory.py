@@ -88,5 +88,13 @@ def test_what_is_available_is_the_tighter_of_machine_and_container(monkeypatch) 
     assert available(torch.device("mps")) == float("inf")
 
 
+def test_children_of_a_container_count_under_version_1_of_cgroups(monkeypatch) -> None:
+    """Its usage counts them, and so must the files that give way."""
+    parts = "inactive_file 100\ntotal_inactive_file 500\n"
+    told = dict(zip(memory.CGROUPS[1], ("5000\n", "2000\n", parts), strict=True))
+    monkeypatch.setattr(memory, "_read", lambda path: told.get(path, ""))
+    assert available(CPU) == 3500
+
+
 def test_here_something_is_available() -> None:
     assert available(CPU) > resource.getpagesize()

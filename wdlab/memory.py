@@ -41,7 +41,8 @@ def _in_container(limit: str, used: str, parts: str) -> float:
     if not (most.isdecimal() and now.isdecimal()):
         return float("inf")
     told = dict(line.split() for line in _read(parts).splitlines())
-    return float(most) - float(now) + float(told.get("inactive_file", 0))  # files that were read give way
+    files = told.get("total_inactive_file", told.get("inactive_file", 0))  # v1 counts children in the total alone
+    return float(most) - float(now) + float(files)  # those that were read give way
 
 
 def _read(path: str) -> str:

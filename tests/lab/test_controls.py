@@ -93,6 +93,14 @@ def test_labels_are_seen_and_escaped() -> None:
     assert "&amp; more" in shown.children[0].value
 
 
+@pytest.mark.parametrize("make", [widgets.Text, widgets.Dropdown])
+def test_a_field_and_a_list_send_the_label_as_their_title(make) -> None:
+    control = make()
+    controls.labelled(control, "Plus or minus")
+    sent = control.get_state()
+    assert sent.get("tooltip", sent.get("description_tooltip")) == "Plus or minus"
+
+
 @pytest.mark.parametrize("make", [controls.line, controls.alarm, controls.unseen, controls.label])
 def test_html_is_escaped(make) -> None:
     assert "<script>" not in make("<script>alert(1)</script>")

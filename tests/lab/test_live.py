@@ -195,6 +195,24 @@ def test_the_switch_shows_whether_decay_acts_now(make) -> None:
     assert lab.histories[-1].curves["weight_decay"][-1] > 0 and shaded(lab) == [(0.5, 1.0)], "showing it turns nothing"
 
 
+def test_a_press_while_the_run_moves_the_switch_is_not_undone(make) -> None:
+    """The test plays the run's thread, which has looked whether decay acts, and is about to show that it does not."""
+
+    def press(_: object, proposal) -> bool:
+        if not pressed:
+            pressed.append(threading.Thread(target=lab.desk.decay.set_trait, args=("value", True)))
+            pressed[0].start()
+            pressed[0].join()
+        return proposal.value
+
+    lab, pressed = make(steps=8), []
+    lab.run(timing="never", until=0.5)
+    lab.desk.decay._register_validator(press, ("value",))
+    lab._follow()
+    lab.resume()
+    assert pressed and [event.what for event in lab._trials[-1].events] == ["decay on"]
+
+
 PRESSES = {
     "decay": lambda lab: lab.desk.decay.set_trait("value", not lab.desk.decay.value),
     "fork": lambda lab: lab.desk.fork.click(),

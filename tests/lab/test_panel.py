@@ -132,15 +132,25 @@ def test_the_panel_says_the_sentence_of_every_coupling_it_offers_beside_its_rule
         assert marks(shown) == expected(optimizer, name)
 
 
+@pytest.mark.parametrize("name", [name for name in wdlab.COUPLINGS if name not in idle("sgd")])
+def test_what_holds_under_adam_is_said_of_adam_alone(name: str) -> None:
+    says, here = wdlab.COUPLINGS[name].says, note("sgd", name).partition(" (second_moment")[0]
+    assert note("adam", name).startswith(says)
+    for optimizer in ("sgd", "plain_sgd"):
+        assert note(optimizer, name).startswith(f"Under Adam: {says} ")
+    assert here.endswith("in the momentum buffer b.") == places("sgd", name)["inside"]
+    assert here.endswith("past the momentum buffer b.") == places("sgd", name)["outside"]
+
+
 def test_under_sgd_couplings_that_are_one_and_the_same_say_so_and_are(make) -> None:
     lab = make(steps=16)
-    for name, twin in (("own_buffers", "l2"), ("adaptive", "decoupled")):
+    for name, twin in (("first_moment", "l2"), ("own_buffers", "l2"), ("adaptive", "decoupled")):
         ends = []
         for coupling in (name, twin):
             lab.run(coupling=coupling, weight_decay=0.1)
             ends.append(lab.histories[-1].curves["weight_norm"][-1])
         assert ends[0] == pytest.approx(ends[1], rel=1e-6) and f"The same as {twin} here" in note("sgd", name)
-    assert places("sgd", "own_buffers") == places("sgd", "l2")
+        assert places("sgd", name) == places("sgd", twin)
 
 
 def marks(shown: str) -> dict[str, list[tuple[str, bool]]]:

@@ -136,11 +136,38 @@ def test_an_interval_that_reaches_a_border_scores_nobody(low: float, high: float
     assert "not yet known" in predictions.score()._repr_html_()
 
 
-def test_settling_asks_for_a_border_between_any_two_options(predictions: Predictions) -> None:
-    with pytest.raises(ValueError, match="3 options need 2"):
-        predictions.settle("q", MORE, between(5.0, 6.0), (1.0,))
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_measurement_that_settles_nothing_takes_an_earlier_truth_back(committed: bool) -> None:
+    predictions = Predictions()
+    asked = predictions.ask("size", "Larger?", MORE)
+    if committed:
+        predictions.commit("size", "more", 1.0)
+    open_, told = str(predictions.score()), asked.message.value
+    predictions.settle("size", MORE, between(1.5, 2.5), (-1.0, 1.0), "It was so.")
+    assert str(predictions.score()) != open_ and asked.button.disabled
+    predictions.settle("size", MORE, between(-0.5, 1.5), (-1.0, 1.0))
+    assert str(predictions.score()) == open_ and predictions.score().mean is None
+    assert (asked.truth, asked.because, asked.message.value) == (None, "", told)
+    assert all(part.disabled == committed for part in (asked.choices, asked.slider, asked.button))
+    assert predictions.settle("size", MORE, between(1.5, 2.5), (-1.0, 1.0)).score == (0.0 if committed else None)
+
+
+@pytest.mark.parametrize("found", [between(5.0, 6.0), between(0.0, 2.0)], ids=["settled", "unsettled"])
+def test_settling_asks_for_the_questions_own_options_and_for_borders_that_rise(found: Effect) -> None:
+    predictions = Predictions()
+    predictions.ask("size", "Larger?", MORE)
+    predictions.ask_number("angle", "By how much?", 0, 10)
+    for borders in ((1.0,), (1.0, -1.0), (1.0, 1.0), (math.nan, 1.0), (-1.0, math.inf)):
+        with pytest.raises(ValueError, match=r"^borders=.*: 3 options need 2, each above the last\.$"):
+            predictions.settle("size", MORE, found, borders)
+    for options in (["a", "b", "c"], MORE[:2], [*MORE, "more"]):
+        with pytest.raises(ValueError, match=r"give what 'size' offers: less / about the same / more\.$"):
+            predictions.settle("size", options, found, (-1.0, 1.0))
+    with pytest.raises(ValueError, match="give what 'angle' offers: between 0 and 10"):
+        predictions.settle("angle", MORE, found, (-1.0, 1.0))
     with pytest.raises(ValueError, match="name='p' is unknown"):
-        predictions.settle("p", MORE, between(0.0, 2.0), (-1.0, 1.0))
+        predictions.settle("p", MORE, found, (-1.0, 1.0))
+    assert predictions.settle("size", MORE[::-1], between(5.0, 6.0), (-1.0, 1.0)).truth == "less"
 
 
 def test_the_score_table_holds_every_question(predictions: Predictions) -> None:

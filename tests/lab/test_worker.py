@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from itertools import chain, cycle, pairwise, repeat
 
@@ -132,3 +133,23 @@ def test_one_slow_step_slows_training_for_a_while_and_not_for_good() -> None:
     assert undisturbed > 0.7, "three quarters at best"
     assert share_of_training(2.0, 2, 12) < 0.55, "while it may come again"
     assert share_of_training(2.0, 60, 120) > 0.95 * undisturbed
+
+
+def test_a_picture_that_is_drawn_while_pause_is_pressed_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test plays the worker's thread, which draws at the worst moment and may not begin to rest there."""
+
+    class Late(threading.Event):
+        def set(self) -> None:
+            one._show()
+            locked.append(one._lock.locked())
+            super().set()
+
+    told: list[bool] = []
+    locked: list[bool] = []
+    monkeypatch.setattr(worker, "FRAME", 0.0)
+    one = Worker([Run()], "cpu", lambda one: told.append(one.paused) is None, lambda _: None)
+    one._paused = Late()
+    one.pause()
+    one._wake.set()  # so that the rest does not wait
+    one._rest()
+    assert (told, locked) == ([False, True], [True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,14 @@ from wdlab.lab.table import Table
 from wdlab.tasks import Task
 
 Handlers = Mapping[str, Callable[[Any], None]]
+STOP = "ends the run; a closed tab keeps the kernel and its run"
 HINT = "Fork copies the run; the copy goes on under the dials, or with its decay switched."
+
+
+class Moving(threading.local):
+    """Whether this thread moves the switch, which is no press; one may come in another thread at the same moment."""
+
+    now = False
 
 
 class Desk:
@@ -24,7 +32,7 @@ class Desk:
         self.run = button("Run", icon="play", button_style="primary")
         self.pause = button("Pause", icon="pause", disabled=True)
         self.step = button("Step", icon="step-forward", tooltip="take one step of the run, then rest")
-        self.stop = button("Stop", icon="stop", disabled=True)
+        self.stop = button("Stop", icon="stop", disabled=True, tooltip=STOP)
         self.reset = button("Reset", icon="refresh", tooltip="forget all runs, put the dials back")
         self.fork = button("Fork", icon="code-fork", disabled=True, tooltip=HINT)
         self.clear = button("Clear runs", icon="eraser", tooltip="take earlier runs out of picture and table")
@@ -35,7 +43,7 @@ class Desk:
         self.curves = {name: switch(one.short, name in curves) for name, one in QUANTITIES.items()}
         self.table = Table(self.clear)
         self.link = widgets.Text(value=link, description="Setting", layout=widgets.Layout(width="auto"))
-        self._acting: bool | None = None  # what the switch was last set to, and by whom does not matter
+        self._moving = Moving()
         self.root = self._lay_out(panel)
         self._listen(handlers)
 
@@ -76,8 +84,7 @@ class Desk:
         return tuple(name for name, one in self.curves.items() if one.value)
 
     def _on_decay(self, change: dict[str, Any]) -> None:
-        if change["new"] != self._acting:  # else it was the run that moved it
-            self._acting = change["new"]
+        if not self._moving.now:
             self._switched(change["new"])
 
     def _on_fold(self, change: dict[str, Any]) -> None:
@@ -92,6 +99,9 @@ class Desk:
         """Let the buttons show where the run is, and the switch whether decay acts in it."""
         self.pause.disabled = self.stop.disabled = self.fork.disabled = self.decay.disabled = not running
         self.pause.description, self.pause.icon = ("Go on", "play") if running and paused else ("Pause", "pause")
-        self._acting = running and decays
-        self.decay.value = self._acting
+        self._moving.now = True
+        try:
+            self.decay.value = running and decays
+        finally:
+            self._moving.now = False
         self.decay.description = f"Decay now: {'on' if decays else 'off'}" if running else "Decay now"

@@ -234,15 +234,21 @@ class Predictions:
         """Return what `reveal` does where the whole interval `found` lies in one option, else that nobody is scored.
 
         `options` are the answers of a choice from low effects to high ones, `borders` the effects that part them, one
-        fewer. An interval that holds or touches a border, or is none (NaN), settles nothing, and the question stays
-        open. Raises ValueError as `reveal` does, and for another number of borders.
+        fewer. An interval that holds or touches a border, or is none (NaN), settles nothing: the question is open,
+        whatever was revealed before. Raises ValueError for a name that is no choice of these options, and for borders
+        that do not rise or are not one fewer.
         """
-        if len(borders) != len(options) - 1:
-            raise ValueError(f"borders={borders!r} is not allowed: {len(options)} options need {len(options) - 1}.")
         asked = self._question(name)
-        for option, (below, above) in zip(options, pairwise((-math.inf, *borders, math.inf)), strict=True):
+        if not isinstance(asked, Choice) or sorted(options) != sorted(asked.options):
+            raise ValueError(f"options={options!r} is not allowed; give what {name!r} offers: {asked.plain}.")
+        parts = list(pairwise((-math.inf, *borders, math.inf)))
+        if len(parts) != len(options) or not all(below < above for below, above in parts):
+            need = f"{len(options)} options need {len(options) - 1}, each above the last"
+            raise ValueError(f"borders={borders!r} is not allowed: {need}.")
+        for option, (below, above) in zip(options, parts, strict=True):
             if below < found.low and found.high < above:
                 return self.reveal(name, option, because)
+        asked.take_back()
         return Outcome(asked.text, asked.said, UNSETTLED, because, None, "")
 
     def score(self) -> Score:

@@ -53,10 +53,11 @@ class Question:
             layout=widgets.Layout(width="100%", max_width="420px"),
         )
         self.button = widgets.Button(description="Commit", icon="lock", layout=widgets.Layout(width="110px"))
-        self.message = widgets.HTML(line(f"{self.how} {gathers()}".strip()))
+        self.message = widgets.HTML()
         self.button.on_click(self._pressed)
         sure = labelled(self.slider, "How sure are you?", hint)
         self._root = stack([asked, sure, row([self.button]), self.message], max_width="700px", padding="4px 0")
+        self._follow()
 
     @property
     def controls(self) -> list[Any]:
@@ -113,12 +114,18 @@ class Question:
 
     def _lock(self) -> None:
         self.slider.value = self.confidence or self.slider.min
+        self._follow()
+
+    def _follow(self) -> None:
+        """Let the widgets show whether the question is locked, and why."""
         for part in (*self.controls, self.slider, self.button):
-            part.disabled = True
+            part.disabled = self.locked
         if self.truth is not None:
             self.message.value = line(f"Revealed: {self.told}. Your answer: {self.said}.", role="status")
-        else:
+        elif self.answer is not None:
             self.message.value = line(f"Committed: {self.said}. The result comes below.", role="status")
+        else:
+            self.message.value = line(f"{self.how} {gathers()}".strip())
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         view = {"version_major": 2, "version_minor": 0, "model_id": self._root.model_id}
@@ -174,6 +181,11 @@ class Choice(Question):
         """Say what turned out to be true; raises ValueError when that is none of the options."""
         self.truth, self.because = known("truth", truth, self.options), because
         self._lock()
+
+    def take_back(self) -> None:
+        """Forget what was revealed: without an answer the question is open to one again."""
+        self.truth, self.because = None, ""
+        self._follow()
 
     @property
     def score(self) -> float | None:

@@ -24,7 +24,11 @@ SPOKEN_PLACES = {
     "adapt": "the step, divided by the root of v", "post": "the step itself", "inside": "the momentum buffer b",
     "outside": "the step itself",
 }  # fmt: skip
-SAME = {"own_buffers": "l2", "adaptive": "decoupled"}  # under SGD, whose second moment is missing
+SAME = {"first_moment": "l2", "own_buffers": "l2", "adaptive": "decoupled"}  # under SGD, which has no second moment
+HERE = {
+    "l2": "λw joins the gradient in the momentum buffer b",
+    "decoupled": "weights shrink by lr λ at every step, past the momentum buffer b",
+}
 
 ADVICE = {
     "adaptive": " Where v is tiny that is a huge decay: if the run diverges, lower λ.",
@@ -67,12 +71,22 @@ def _term(text: str, active: bool) -> str:
 
 
 def note(optimizer: str, coupling: str) -> str:
-    """Return the coupling's sentence, and what `optimizer` makes of it."""
-    said = COUPLINGS[coupling].says
-    if optimizer == "plain_sgd":
-        said += " Without momentum there is no buffer, and all couplings are one and the same."
-    elif optimizer == "sgd" and coupling in SAME:
-        said += f" The same as {SAME[coupling]} here: SGD divides by no sqrt(v)."
+    """Return the coupling's sentence, which speaks of Adam, and what another `optimizer` makes of it."""
+    says = COUPLINGS[coupling].says
+    if optimizer == "adam":
+        return says + ADVICE.get(coupling, "")
+    said = f"Under Adam: {says} {_here(optimizer, coupling)}"
     for name in idle(optimizer):
         said += f" ({name} needs Adam: {SPOKEN[optimizer]} has no second moment, so it would do nothing here.)"
-    return said + (ADVICE.get(coupling, "") if optimizer == "adam" else "")
+    return said
+
+
+def _here(optimizer: str, coupling: str) -> str:
+    """What is left of a coupling that does something where there is no second moment."""
+    if optimizer == "plain_sgd":
+        return (
+            "Without momentum there is no buffer here: weights shrink by lr λ, and all couplings are one and the same."
+        )
+    if coupling in SAME:
+        return f"The same as {SAME[coupling]} here, for SGD divides by no sqrt(v): {HERE[SAME[coupling]]}."
+    return f"Here {HERE[coupling]}."

@@ -77,8 +77,9 @@ class Worker:
 
     def pause(self) -> None:
         """Rest after the step in progress."""
-        self._news = True  # that it rests
-        self._paused.set()
+        with self._lock:
+            self._paused.set()
+            self._news = True  # after it, for a picture drawn just before says that it runs, and takes the news away
 
     def go_on(self) -> None:
         """End the rest."""

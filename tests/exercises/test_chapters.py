@@ -295,6 +295,11 @@ def sgd_by_torch(w, g, lr, wd):
     return parameter
 
 
+def sgd_turned_around(w, g, lr, wd):
+    """A view of an array, whose last number comes first in memory."""
+    return np.flip(np.flip(w.numpy() * (1 - lr * wd) - lr * g.numpy()).copy())
+
+
 def momentum_as_a_list(w, g, buffer, lr, momentum, wd):
     b = buffer * momentum + g
     return [w - lr * b - lr * wd * w, b]
@@ -862,6 +867,7 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_sgd_step, sgd_in_place),
     (check_sgd_step, sgd_by_numpy),
     (check_sgd_step, sgd_by_torch),
+    (check_sgd_step, sgd_turned_around),
     (check_sgd_step, lambda w, g, lr, wd: [(1 - lr * wd) * w.float() - lr * g.float()][0]),
     (check_momentum_step, momentum_as_a_list),
     (check_momentum_step, momentum_in_place),
@@ -1243,6 +1249,8 @@ WRONG_KIND: list[object] = [
     *(lambda *_: torch.ones(1, dtype=torch.complex64), lambda *_: torch.eye(2).to_sparse(), lambda *_: math.inf),
     *(lambda *_: (math.nan, math.nan, math.nan), lambda *_: (math.nan, math.nan), lambda *_: np.array(["x"])),
     *("a string", [1.0, 2.0], {}, object(), math.nan, math.inf, "0.25", int, torch.nn.Linear(2, 2), 1j),
+    *(lambda *_: torch.tensor([1 + 5j]), lambda *_: np.array([1 + 5j]), lambda *_: [1 + 5j]),
+    *(torch.tensor(0.25 + 5j), np.array(0.25 + 5j), np.complex128(0.25 + 5j)),
 ]
 
 
@@ -1253,6 +1261,23 @@ def test_nothing_is_raised_and_nothing_odd_passes(checker: Callable[[object], Re
     assert report.passed is False
     assert report.message.strip()
     assert shown(report).count("not yet right") == 2
+
+
+@pytest.mark.parametrize("checker", EVERY_FUNCTION)
+@pytest.mark.parametrize("made", [torch.tensor, np.array, lambda value: np.array(value)[()]])
+def test_what_is_right_but_for_an_imaginary_part_is_not_right(
+    checker: Callable[[object], Report], made: Callable[[Any], Any]
+) -> None:
+    exercise = CHECKERS[checker]
+
+    def slipped(*given: Any) -> Any:
+        found = exercise.reference(*given)
+        several = found if len(exercise.returns) > 1 else (found,)
+        return tuple(made(np.asarray(one) + 5j) for one in several)
+
+    report = checker(slipped)
+    assert report.passed is False
+    assert "complex numbers are returned where real ones are expected" in report.message
 
 
 @pytest.mark.parametrize("checker", EVERY_FUNCTION)
@@ -1279,6 +1304,7 @@ SAID = [
     (check_sgd_step, stops_for_good, "your code stops with LastWordError (in the line `raise LastWordError`)"),
     (check_sgd_step, lambda w, g: w, "takes (w, g), and is called with (w, g, lr, weight_decay)"),
     (check_sgd_step, lambda *_: "w", "a str is returned where a number or a tensor is expected"),
+    (check_sgd_step, lambda *_: 1j, "complex numbers are returned where real ones are expected"),
     (check_sgd_step, lambda *_: torch.ones(7), "w has the shape (7,) where (1,) is expected"),
     (check_sgd_step, lambda w, *_: w * math.nan, "w is [nan]: it holds NaN"),
     (check_sgd_step, 3.0, "A function is expected here, and this is a float"),

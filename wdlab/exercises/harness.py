@@ -341,14 +341,25 @@ def _several(value: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _number(value: Any) -> Tensor:
-    """A value as a float64 tensor of its own."""
+    """A value as a plain float64 tensor of its own."""
     if is_a(value, str, bytes, dict, set) or (callable(value) and not is_a(value, Tensor)):
         raise _AnswerError(f"{_kind(value)} is returned where a number or a tensor is expected")
+    if _is_complex(value):
+        raise _AnswerError("complex numbers are returned where real ones are expected")
     try:
-        dense = value.detach().to_dense() if is_a(value, Tensor) else torch.tensor(np.asarray(value, dtype=np.float64))
-        return dense.to("cpu", torch.float64, copy=True)
+        if is_a(value, Tensor):
+            value = value.to_dense().to("cpu", torch.float64).numpy(force=True)
+        return torch.from_numpy(np.array(value, dtype=np.float64))
     except Exception:  # whatever it is, it is no number
         raise _AnswerError(f"{_kind(value)} is returned where a number or a tensor is expected") from None
+
+
+def _is_complex(value: Any) -> bool:
+    """Whether a value holds complex numbers, of which float64 would keep the real part alone."""
+    try:
+        return bool(value.is_complex() if is_a(value, Tensor) else np.iscomplexobj(value))
+    except Exception:  # whatever it is, it is no number
+        return False
 
 
 def _value_problem(key: str, given: Tensor, expected: Tensor) -> str:

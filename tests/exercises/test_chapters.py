@@ -1240,7 +1240,86 @@ class Odd:
         raise ValueError("even saying what this is fails")
 
 
+class Unsayable:
+    def __repr__(self):
+        raise ValueError("even saying what this is fails")
+
+
+UNSAYABLE = Unsayable()
+
+
+def takes_something_unsayable(*_, needed, more=UNSAYABLE):
+    return needed
+
+
+class Uncountable(tuple):
+    def __len__(self):
+        raise ValueError("nobody knows how many")
+
+
+class Nameless(type):
+    @property
+    def __name__(cls):
+        raise ValueError("no name")
+
+
+class NamelessError(Exception, metaclass=Nameless):
+    pass
+
+
+class NamelessThing(metaclass=Nameless):
+    pass
+
+
+def stops_namelessly(*_):
+    raise NamelessError
+
+
+class Words(str):
+    def __format__(self, spec):
+        raise LastWordError
+
+    __bool__ = __len__ = __str__ = __format__  # type: ignore[assignment]
+
+
+class WordyError(Exception):
+    def __str__(self):
+        return Words("wordy")
+
+
+def stops_in_words_of_its_own(*_):
+    raise WordyError
+
+
+class Leaver:
+    """Ends the session when it is looked at in any way."""
+
+    def __getattribute__(self, name):
+        raise SystemExit(name)
+
+    def __call__(self, *_):
+        return self
+
+    __array__ = __float__ = __repr__ = __call__
+
+
+def makes_its_arguments_odd(*given):
+    for one in given:
+        if isinstance(one, torch.Tensor):
+            one.__class__ = OddTensor
+    return 1.7e308
+
+
+class OddTensor(torch.Tensor):
+    @property
+    def dtype(self):
+        raise ValueError("no dtype")
+
+
 WRONG_KIND: list[object] = [
+    *(takes_something_unsayable, lambda *_: Uncountable((1, 2)), Uncountable((1, 2)), stops_namelessly),
+    *(lambda *_: NamelessThing(), NamelessThing(), stops_in_words_of_its_own, Leaver(), lambda *_: Leaver()),
+    *(makes_its_arguments_odd, lambda *_: torch.ones(1).as_subclass(OddTensor)),
     *(stops_in_silence, stops_for_good, Closed(), turns_to_float, lambda *_: 1.7e308, lambda *_: (-1.7e308, 1.7e308)),
     *(lambda *_: (1.7e308, -1.7e308, 1.0), 1.7e308, -1.7e308),
     *(stops, leaves, recurses, Odd(), lambda: 1.0, lambda *_: "a string", lambda *_: {"w": 1}, lambda *_: len),
@@ -1308,9 +1387,14 @@ SAID = [
     (check_sgd_step, lambda *_: torch.ones(7), "w has the shape (7,) where (1,) is expected"),
     (check_sgd_step, lambda w, *_: w * math.nan, "w is [nan]: it holds NaN"),
     (check_sgd_step, 3.0, "A function is expected here, and this is a float"),
+    (check_sgd_step, takes_something_unsayable, "takes other arguments, and is called with (w, g, lr, weight_decay)"),
+    (check_sgd_step, stops_namelessly, "your code stops with an error (in the line `raise NamelessError`)"),
+    (check_sgd_step, NamelessThing(), "A function is expected here, and this is a thing without a name"),
+    (check_momentum_step, lambda *_: Uncountable((1, 2)), "your code stops with ValueError: nobody knows how many"),
+    (check_last_quarter, NamelessThing(), "A wdlab.Run is expected here, and this is a thing without a name"),
     (check_momentum_step, lambda w, *_: w[0], "a Tensor is returned where 2 values are expected: w, buffer"),
     (check_momentum_step, lambda w, g, b, *_: (w, b, g), "a tuple is returned where 2 values are expected"),
-    (check_same_shrink, "0.25", "A number is expected here, and this is a str"),
+    (check_same_shrink, "0.25", "a number is expected here, and this is a str"),
     (check_last_quarter, "after", "A wdlab.Run is expected here, and this is a str"),
     (check_last_quarter, replace(LAST_QUARTER, steps=100), "other differences: yours 1, expected 0"),
     (
@@ -1318,8 +1402,8 @@ SAID = [
         replace(FIRST_QUARTER, decay=wdlab.Decay(0.01, wdlab.Timing.of(lambda step: 1 / 0))),
         "ZeroDivisionError",
     ),
-    (check_same_shrink, lambda: 0.25, "A number is expected here, and this is a function"),
-    (check_same_shrink, [0.25, 0.25], "One number is expected here, and this holds 2"),
+    (check_same_shrink, lambda: 0.25, "a number is expected here, and this is a function"),
+    (check_same_shrink, [0.25, 0.25], "one number is expected here, and this holds 2"),
     (check_mask, lambda name, tensor: None if tensor.ndim < 2 else True, "it returns nothing"),
 ]
 
@@ -1327,6 +1411,30 @@ SAID = [
 @pytest.mark.parametrize(("checker", "wrong", "said"), SAID)
 def test_what_happened_is_said_in_plain_words(checker: Callable[[object], Report], wrong: object, said: str) -> None:
     assert said in checker(wrong).message
+
+
+def stops_at_once(*_):
+    raise KeyboardInterrupt
+
+
+class StopsAtOnce:
+    def __array__(self, *_):
+        raise KeyboardInterrupt
+
+
+class StopsAtOnceError(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+
+def stops_when_told(*_):
+    raise StopsAtOnceError
+
+
+@pytest.mark.parametrize("impatient", [stops_at_once, stops_when_told, lambda *_: StopsAtOnce()])
+def test_only_the_way_out_of_an_endless_loop_is_raised(impatient: Callable[..., Any]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        check_sgd_step(impatient)
 
 
 # --- arguments that are changed -----------------------------------------------------------------------------

@@ -1116,9 +1116,10 @@ def test_the_smallest_counter_example_is_shown() -> None:
     report = check_early_dials(lambda step, steps, fraction, lr, wd: (lr, wd if step <= fraction * steps else 0))
     assert "The smallest: step = 2, steps = 4, fraction = 0.5" in report.message
     report = check_greedy(lambda table: torch.zeros(len(table)))
-    rows = ["0.1  0.3  0.2  0.4", "0.1  0.3  0.2    1", "0.1  0.3  0.2  0.4", "0.1  0.3    1  0.4"]
-    table = "\n".join(rows).replace("    1", "  \u2007\u20071")
+    rows = ["  0.1  0.3  0.2  0.4", "  0.1  0.3  0.2    1", "  0.1  0.3  0.2  0.4", "  0.1  0.3    1  0.4"]
+    table = "\n".join(rows)
     assert f"The smallest:\ntable =\n{table}\nwords: yours [0, 0, 0, 0], expected [3, 2, 0, 0]" in report.message
+    assert report._repr_html_().count("font-family:monospace") == len(rows)
 
 
 @pytest.mark.parametrize("checker", EVERY_NUMBER)

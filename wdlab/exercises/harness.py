@@ -27,7 +27,6 @@ Function = Callable[..., Any]
 
 UNTOUCHED = "The stub is untouched: replace it by your answer, then run this cell again."
 RTOL, ATOL = 1e-5, 1e-6  # an answer worked out in float32 passes, also where numbers near 3 cancel
-WIDE = "\u2007"  # a space as wide as a digit, so that columns stand under one another in any font
 DRAWS = 6
 """How many cases of an exercise are drawn."""
 
@@ -284,12 +283,12 @@ def _shown(value: object) -> str:
 
 
 def _rows(value: Tensor) -> str:
-    """A matrix row by row, its columns under one another; matrices one after the other."""
+    """A matrix row by row, indented, its columns under one another; matrices one after the other."""
     if value.ndim > 2:
         return "\n\n".join(map(_rows, value))
     rows = [[say(one) for one in row] for row in value.tolist()]
     width = max(len(one) for row in rows for one in row)
-    return "\n".join("  ".join(one.rjust(width, WIDE) for one in row) for row in rows)
+    return "\n".join("".join(f"  {one:>{width}}" for one in row) for row in rows)
 
 
 def _told(error: BaseException, function: Function) -> str:

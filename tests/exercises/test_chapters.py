@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import subprocess
-import sys
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -32,6 +31,7 @@ from wdlab.exercises import (
     chapter08,
     chapter09,
     chapter10,
+    check,
     harness,
 )
 from wdlab.exercises.chapter00 import (
@@ -81,6 +81,7 @@ from wdlab.exercises.chapter07 import check_adam_step, check_adaptive, check_par
 from wdlab.exercises.chapter08 import check_good_share, check_greedy, check_new_lambda
 from wdlab.exercises.chapter09 import check_decayed_share, check_epsilon, check_middle_mean, check_target
 from wdlab.exercises.chapter10 import check_enough, check_expected_best, check_other_label, check_width
+from wdlab.exercises.draws import whole
 from wdlab.exercises.harness import Attempt, Case, attempt, cases_of, mistake_of, say, size
 from wdlab.measures import Subject, fold, rescale_
 from wdlab.measures.sharpness import NOISES, hessian_traces, noise_sharpness
@@ -142,7 +143,6 @@ FUNCTIONS: dict[Callable[[object], Report], Exercise] = {
     check_other_label: chapter10.OTHER_LABEL,
 }
 CHECKERS = NUMBERS | RUNS | FUNCTIONS
-KERNEL = harness.SEED
 EVERY = [pytest.param(checker, id=checker.__name__) for checker in CHECKERS]
 EVERY_FUNCTION = [pytest.param(checker, id=checker.__name__) for checker in FUNCTIONS]
 EVERY_NUMBER = [pytest.param(checker, id=checker.__name__) for checker in NUMBERS]
@@ -161,10 +161,9 @@ def run_of(start: float, stop: float, weight_decay: float, lr: float, seed: floa
     return replace(FIRST_QUARTER, optimizer=wdlab.Optimizer(lr=lr), decay=decay, seed=int(seed))
 
 
-@pytest.fixture(autouse=True)
-def one_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every kernel draws cases of its own; here it is always the same one, unless a test asks for others."""
-    monkeypatch.setattr(harness, "SEED", 0)
+def judged(checker: Callable[[object], Report], answer: object, seed: int = 0) -> Report:
+    """What a checker says, of a function on the cases of `seed`, where the checker itself would draw afresh."""
+    return check(FUNCTIONS[checker], answer, seed) if checker in FUNCTIONS else checker(answer)
 
 
 def shown(report: Report) -> str:
@@ -177,7 +176,7 @@ def test_no_exercise_is_missing_here() -> None:
 
 # --- cases --------------------------------------------------------------------------------------------------
 
-OTHER_KERNELS = range(1, 4)
+SEEDS = range(4)
 ARGUMENTS = [
     pytest.param(checker, key, id=f"{checker.__name__}-{key}")
     for checker, exercise in FUNCTIONS.items()
@@ -201,9 +200,9 @@ def with_frozen(exercise: Exercise, key: str, value: Any) -> Callable[..., Any]:
     return hard_coded
 
 
-def in_words(exercise: Exercise, answer: object) -> Report:
+def in_words(exercise: Exercise, answer: object, seed: int = 0) -> Report:
     """What its checker says of a function, without the picture, which takes most of the time."""
-    return harness.check(replace(exercise, draw=lambda found: 1 / 0), answer)
+    return check(replace(exercise, draw=lambda found: 1 / 0), answer, seed)
 
 
 def numbers(value: Any) -> list[str]:
@@ -219,20 +218,15 @@ def test_every_argument_varies(checker: Callable[[object], Report], key: str) ->
 
 
 @pytest.mark.parametrize(("checker", "key"), ARGUMENTS)
-def test_who_hard_codes_an_argument_fails(
-    checker: Callable[[object], Report], key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_hard_codes_an_argument_fails(checker: Callable[[object], Report], key: str) -> None:
     exercise = CHECKERS[checker]
-    for kernel in (0, *OTHER_KERNELS):
-        monkeypatch.setattr(harness, "SEED", kernel)
+    for seed in SEEDS:
         hard_coded = with_frozen(exercise, key, exercise.cases[0][key])
-        assert in_words(exercise, hard_coded).passed is ((checker, key) in UNUSED)
+        assert in_words(exercise, hard_coded, seed).passed is ((checker, key) in UNUSED)
 
 
 @pytest.mark.parametrize("checker", EVERY_FUNCTION)
-def test_cases_are_drawn_anew_in_another_kernel_and_the_same_again_in_this_one(
-    checker: Callable[[object], Report],
-) -> None:
+def test_another_seed_draws_other_cases_and_the_same_seed_the_same(checker: Callable[[object], Report]) -> None:
     exercise = CHECKERS[checker]
     here, again, elsewhere = (
         [[numbers(value) for value in case.values()] for case in cases_of(exercise, seed)] for seed in (0, 0, 1)
@@ -241,14 +235,21 @@ def test_cases_are_drawn_anew_in_another_kernel_and_the_same_again_in_this_one(
     assert len(here) == len(exercise.cases) + harness.DRAWS
 
 
-def test_a_kernel_has_a_seed_of_its_own() -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", "from wdlab.exercises.harness import SEED; print(SEED)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert int(told) not in (0, KERNEL)
+SEVERAL = Exercise("Seeds", ("y",), lambda x: x, [{"x": 1}, {"x": 2}], {}, lambda draw: {"x": whole(draw, 3, 10**9)})
+
+
+def test_every_check_draws_afresh_and_tells_the_seed_of_a_counter_example_that_was_drawn() -> None:
+    told = [check(SEVERAL, lambda x: min(x, 2)).message for _ in range(2)]
+    first, second = (
+        int(re.search(r"6 of 8 cases fail. The smallest, drawn with seed (\d+): x =", one)[1]) for one in told
+    )
+    assert first != second
+    assert [check(SEVERAL, lambda x: min(x, 2), seed=seed).message for seed in (first, second)] == told
+
+
+def test_a_counter_example_made_by_hand_tells_no_seed() -> None:
+    assert "8 of 8 cases fail. The smallest: x = 1.\n" in check(SEVERAL, lambda x: 0).message
+    assert "7 of 8 cases fail. The smallest: x = 2.\n" in check(SEVERAL, lambda x: x if x == 1 else 0).message
 
 
 @pytest.mark.parametrize("checker", EVERY_FUNCTION)
@@ -263,7 +264,7 @@ def test_cases_made_by_hand_in_any_order_are_tried_by_size() -> None:
     exercise = Exercise("sizes", ("y",), lambda x: 0.0, cases, {}, drawn=lambda draw: {"x": torch.ones(1)})
     assert [size(case) for case in cases_of(exercise, 0)] == [1] * (1 + harness.DRAWS) + [4, 5, 6]
     assert cases_of(exercise, 0)[0] is cases[-1]
-    assert "The smallest: x = 1." in harness.check(exercise, lambda x: 1.0).message
+    assert "The smallest: x = 1." in check(exercise, lambda x: 1.0).message
 
 
 # --- right answers ------------------------------------------------------------------------------------------
@@ -273,6 +274,7 @@ def test_cases_made_by_hand_in_any_order_are_tried_by_size() -> None:
 def test_the_reference_passes(checker: Callable[[object], Report]) -> None:
     report = checker(answer(checker, CHECKERS[checker].reference))
     assert report.passed is True
+    assert report.title == CHECKERS[checker].title
     assert bool(report)
     assert "correct" in shown(report)
 
@@ -293,6 +295,11 @@ def sgd_by_torch(w, g, lr, wd):
     parameter.grad = g
     torch.optim.SGD([parameter], lr, weight_decay=wd).step()
     return parameter
+
+
+def sgd_turned_around(w, g, lr, wd):
+    """A view of an array, whose last number comes first in memory."""
+    return np.flip(np.flip(w.numpy() * (1 - lr * wd) - lr * g.numpy()).copy())
 
 
 def momentum_as_a_list(w, g, buffer, lr, momentum, wd):
@@ -862,6 +869,7 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
     (check_sgd_step, sgd_in_place),
     (check_sgd_step, sgd_by_numpy),
     (check_sgd_step, sgd_by_torch),
+    (check_sgd_step, sgd_turned_around),
     (check_sgd_step, lambda w, g, lr, wd: [(1 - lr * wd) * w.float() - lr * g.float()][0]),
     (check_momentum_step, momentum_as_a_list),
     (check_momentum_step, momentum_in_place),
@@ -997,17 +1005,14 @@ RIGHT: list[tuple[Callable[[object], Report], object]] = [
 
 @pytest.mark.parametrize(("checker", "right"), RIGHT)
 def test_right_answers_written_differently_pass(checker: Callable[[object], Report], right: object) -> None:
-    report = checker(right)
+    report = judged(checker, right)
     assert report.passed is True, report
 
 
 @pytest.mark.parametrize(("checker", "right"), [(checker, right) for checker, right in RIGHT if checker in FUNCTIONS])
-def test_right_answers_pass_in_any_kernel(
-    checker: Callable[[object], Report], right: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for kernel in OTHER_KERNELS:
-        monkeypatch.setattr(harness, "SEED", kernel)
-        report = checker(right)
+def test_right_answers_pass_whatever_the_seed(checker: Callable[[object], Report], right: object) -> None:
+    for seed in SEEDS[1:]:
+        report = judged(checker, right, seed)
         assert report.passed is True, report
 
 
@@ -1046,7 +1051,7 @@ def test_the_mistakes_that_everybody_makes_are_known_wherever_they_can_be_made(m
 
 @pytest.mark.parametrize(("checker", "label"), MISTAKES)
 def test_each_typical_mistake_is_named_and_drawn(checker: Callable[[object], Report], label: str) -> None:
-    report = checker(answer(checker, CHECKERS[checker].mistakes[label]))
+    report = judged(checker, answer(checker, CHECKERS[checker].mistakes[label]))
     assert report.passed is False
     assert not report
     assert label in report.message
@@ -1068,8 +1073,8 @@ def as_printed(exercise: Exercise, label: str, message: str) -> str:
     return "; ".join(told)
 
 
-def tried(exercise: Exercise, answer: Callable[..., Any], kernel: int) -> list[Attempt]:
-    return [attempt(exercise, answer, case) for case in cases_of(exercise, kernel)]
+def tried(exercise: Exercise, answer: Callable[..., Any], seed: int) -> list[Attempt]:
+    return [attempt(exercise, answer, case) for case in cases_of(exercise, seed)]
 
 
 EVERY_MISTAKE_OF_A_FUNCTION = [one for one in MISTAKES if one.values[0] in FUNCTIONS]
@@ -1091,17 +1096,17 @@ def test_a_counter_example_says_arguments_yours_and_expected_as_numbers(
 
 
 @pytest.mark.parametrize(("checker", "label"), EVERY_MISTAKE_OF_A_FUNCTION)
-def test_a_typical_mistake_is_named_in_any_kernel(checker: Callable[[object], Report], label: str) -> None:
+def test_a_typical_mistake_is_named_whatever_the_seed(checker: Callable[[object], Report], label: str) -> None:
     exercise = CHECKERS[checker]
-    for kernel in OTHER_KERNELS:
-        found = tried(exercise, exercise.mistakes[label], kernel)
+    for seed in SEEDS[1:]:
+        found = tried(exercise, exercise.mistakes[label], seed)
         assert not all(one.right for one in found)
         assert mistake_of(exercise, found) == label
 
 
 def test_the_smallest_counter_example_is_shown() -> None:
-    report = check_sgd_step(lambda w, g, lr, wd: w - lr * g - lr * wd * w + (w.ndim > 1))  # wrong for matrices only
-    assert "of 11 cases fail. The smallest: w = [[" in report.message
+    report = judged(check_sgd_step, lambda w, g, lr, wd: w - lr * g - lr * wd * w + (w.ndim > 1))  # wrong for matrices
+    assert "of 11 cases fail. The smallest, drawn with seed 0: w = [[" in report.message
     products = chapter05.LAYER_NOISE.mistakes[
         "not divided by the length of z: this noise is longer than `size` times the weights"
     ]
@@ -1111,9 +1116,10 @@ def test_the_smallest_counter_example_is_shown() -> None:
     report = check_early_dials(lambda step, steps, fraction, lr, wd: (lr, wd if step <= fraction * steps else 0))
     assert "The smallest: step = 2, steps = 4, fraction = 0.5" in report.message
     report = check_greedy(lambda table: torch.zeros(len(table)))
-    rows = ["0.1  0.3  0.2  0.4", "0.1  0.3  0.2    1", "0.1  0.3  0.2  0.4", "0.1  0.3    1  0.4"]
-    table = "\n".join(rows).replace("    1", "  \u2007\u20071")
+    rows = ["  0.1  0.3  0.2  0.4", "  0.1  0.3  0.2    1", "  0.1  0.3  0.2  0.4", "  0.1  0.3    1  0.4"]
+    table = "\n".join(rows)
     assert f"The smallest:\ntable =\n{table}\nwords: yours [0, 0, 0, 0], expected [3, 2, 0, 0]" in report.message
+    assert report._repr_html_().count("font-family:monospace") == len(rows)
 
 
 @pytest.mark.parametrize("checker", EVERY_NUMBER)
@@ -1234,7 +1240,86 @@ class Odd:
         raise ValueError("even saying what this is fails")
 
 
+class Unsayable:
+    def __repr__(self):
+        raise ValueError("even saying what this is fails")
+
+
+UNSAYABLE = Unsayable()
+
+
+def takes_something_unsayable(*_, needed, more=UNSAYABLE):
+    return needed
+
+
+class Uncountable(tuple):
+    def __len__(self):
+        raise ValueError("nobody knows how many")
+
+
+class Nameless(type):
+    @property
+    def __name__(cls):
+        raise ValueError("no name")
+
+
+class NamelessError(Exception, metaclass=Nameless):
+    pass
+
+
+class NamelessThing(metaclass=Nameless):
+    pass
+
+
+def stops_namelessly(*_):
+    raise NamelessError
+
+
+class Words(str):
+    def __format__(self, spec):
+        raise LastWordError
+
+    __bool__ = __len__ = __str__ = __format__  # type: ignore[assignment]
+
+
+class WordyError(Exception):
+    def __str__(self):
+        return Words("wordy")
+
+
+def stops_in_words_of_its_own(*_):
+    raise WordyError
+
+
+class Leaver:
+    """Ends the session when it is looked at in any way."""
+
+    def __getattribute__(self, name):
+        raise SystemExit(name)
+
+    def __call__(self, *_):
+        return self
+
+    __array__ = __float__ = __repr__ = __call__
+
+
+def makes_its_arguments_odd(*given):
+    for one in given:
+        if isinstance(one, torch.Tensor):
+            one.__class__ = OddTensor
+    return 1.7e308
+
+
+class OddTensor(torch.Tensor):
+    @property
+    def dtype(self):
+        raise ValueError("no dtype")
+
+
 WRONG_KIND: list[object] = [
+    *(takes_something_unsayable, lambda *_: Uncountable((1, 2)), Uncountable((1, 2)), stops_namelessly),
+    *(lambda *_: NamelessThing(), NamelessThing(), stops_in_words_of_its_own, Leaver(), lambda *_: Leaver()),
+    *(makes_its_arguments_odd, lambda *_: torch.ones(1).as_subclass(OddTensor)),
     *(stops_in_silence, stops_for_good, Closed(), turns_to_float, lambda *_: 1.7e308, lambda *_: (-1.7e308, 1.7e308)),
     *(lambda *_: (1.7e308, -1.7e308, 1.0), 1.7e308, -1.7e308),
     *(stops, leaves, recurses, Odd(), lambda: 1.0, lambda *_: "a string", lambda *_: {"w": 1}, lambda *_: len),
@@ -1243,16 +1328,35 @@ WRONG_KIND: list[object] = [
     *(lambda *_: torch.ones(1, dtype=torch.complex64), lambda *_: torch.eye(2).to_sparse(), lambda *_: math.inf),
     *(lambda *_: (math.nan, math.nan, math.nan), lambda *_: (math.nan, math.nan), lambda *_: np.array(["x"])),
     *("a string", [1.0, 2.0], {}, object(), math.nan, math.inf, "0.25", int, torch.nn.Linear(2, 2), 1j),
+    *(lambda *_: torch.tensor([1 + 5j]), lambda *_: np.array([1 + 5j]), lambda *_: [1 + 5j]),
+    *(torch.tensor(0.25 + 5j), np.array(0.25 + 5j), np.complex128(0.25 + 5j)),
 ]
 
 
 @pytest.mark.parametrize("checker", EVERY)
 @pytest.mark.parametrize("odd", range(len(WRONG_KIND)))
 def test_nothing_is_raised_and_nothing_odd_passes(checker: Callable[[object], Report], odd: int) -> None:
-    report = checker(WRONG_KIND[odd])
+    report = judged(checker, WRONG_KIND[odd])
     assert report.passed is False
     assert report.message.strip()
     assert shown(report).count("not yet right") == 2
+
+
+@pytest.mark.parametrize("checker", EVERY_FUNCTION)
+@pytest.mark.parametrize("made", [torch.tensor, np.array, lambda value: np.array(value)[()]])
+def test_what_is_right_but_for_an_imaginary_part_is_not_right(
+    checker: Callable[[object], Report], made: Callable[[Any], Any]
+) -> None:
+    exercise = CHECKERS[checker]
+
+    def slipped(*given: Any) -> Any:
+        found = exercise.reference(*given)
+        several = found if len(exercise.returns) > 1 else (found,)
+        return tuple(made(np.asarray(one) + 5j) for one in several)
+
+    report = judged(checker, slipped)
+    assert report.passed is False
+    assert "complex numbers are returned where real ones are expected" in report.message
 
 
 @pytest.mark.parametrize("checker", EVERY_FUNCTION)
@@ -1266,7 +1370,7 @@ def test_the_largest_and_the_smallest_numbers_harm_nothing(checker: Callable[[ob
         made = [np.full_like(np.asarray(one, dtype=np.float64), extreme) for one in several]
         return made if len(made) > 1 else made[0]
 
-    report = checker(huge)
+    report = judged(checker, huge)
     assert report.passed is False
     assert say(extreme) in report.message
     assert "not yet right" in shown(report)
@@ -1279,12 +1383,18 @@ SAID = [
     (check_sgd_step, stops_for_good, "your code stops with LastWordError (in the line `raise LastWordError`)"),
     (check_sgd_step, lambda w, g: w, "takes (w, g), and is called with (w, g, lr, weight_decay)"),
     (check_sgd_step, lambda *_: "w", "a str is returned where a number or a tensor is expected"),
+    (check_sgd_step, lambda *_: 1j, "complex numbers are returned where real ones are expected"),
     (check_sgd_step, lambda *_: torch.ones(7), "w has the shape (7,) where (1,) is expected"),
     (check_sgd_step, lambda w, *_: w * math.nan, "w is [nan]: it holds NaN"),
     (check_sgd_step, 3.0, "A function is expected here, and this is a float"),
+    (check_sgd_step, takes_something_unsayable, "takes other arguments, and is called with (w, g, lr, weight_decay)"),
+    (check_sgd_step, stops_namelessly, "your code stops with an error (in the line `raise NamelessError`)"),
+    (check_sgd_step, NamelessThing(), "A function is expected here, and this is a thing without a name"),
+    (check_momentum_step, lambda *_: Uncountable((1, 2)), "your code stops with ValueError: nobody knows how many"),
+    (check_last_quarter, NamelessThing(), "A wdlab.Run is expected here, and this is a thing without a name"),
     (check_momentum_step, lambda w, *_: w[0], "a Tensor is returned where 2 values are expected: w, buffer"),
     (check_momentum_step, lambda w, g, b, *_: (w, b, g), "a tuple is returned where 2 values are expected"),
-    (check_same_shrink, "0.25", "A number is expected here, and this is a str"),
+    (check_same_shrink, "0.25", "a number is expected here, and this is a str"),
     (check_last_quarter, "after", "A wdlab.Run is expected here, and this is a str"),
     (check_last_quarter, replace(LAST_QUARTER, steps=100), "other differences: yours 1, expected 0"),
     (
@@ -1292,8 +1402,8 @@ SAID = [
         replace(FIRST_QUARTER, decay=wdlab.Decay(0.01, wdlab.Timing.of(lambda step: 1 / 0))),
         "ZeroDivisionError",
     ),
-    (check_same_shrink, lambda: 0.25, "A number is expected here, and this is a function"),
-    (check_same_shrink, [0.25, 0.25], "One number is expected here, and this holds 2"),
+    (check_same_shrink, lambda: 0.25, "a number is expected here, and this is a function"),
+    (check_same_shrink, [0.25, 0.25], "one number is expected here, and this holds 2"),
     (check_mask, lambda name, tensor: None if tensor.ndim < 2 else True, "it returns nothing"),
 ]
 
@@ -1301,6 +1411,30 @@ SAID = [
 @pytest.mark.parametrize(("checker", "wrong", "said"), SAID)
 def test_what_happened_is_said_in_plain_words(checker: Callable[[object], Report], wrong: object, said: str) -> None:
     assert said in checker(wrong).message
+
+
+def stops_at_once(*_):
+    raise KeyboardInterrupt
+
+
+class StopsAtOnce:
+    def __array__(self, *_):
+        raise KeyboardInterrupt
+
+
+class StopsAtOnceError(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+
+def stops_when_told(*_):
+    raise StopsAtOnceError
+
+
+@pytest.mark.parametrize("impatient", [stops_at_once, stops_when_told, lambda *_: StopsAtOnce()])
+def test_only_the_way_out_of_an_endless_loop_is_raised(impatient: Callable[..., Any]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        check_sgd_step(impatient)
 
 
 # --- arguments that are changed -----------------------------------------------------------------------------

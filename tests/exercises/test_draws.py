@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wdlab.exercises.draws import between, dials, distinct, pick, tenths, whole, window
+from wdlab.exercises.draws import between, dials, distinct, pick, row, tensors, tenths, whole, window
 from wdlab.tasks import generator
 
 
@@ -20,6 +20,17 @@ def test_tenths_have_one_decimal_and_both_signs_and_are_never_zero(draw: torch.G
     assert found.dtype == torch.float64
     assert set((10 * found.abs()).round().int().flatten().tolist()) == set(range(1, 31))
     assert (found < 0).any() and (found > 0).any()
+
+
+def test_tensors_of_one_case_have_one_shape_and_numbers_of_their_own(draw: torch.Generator) -> None:
+    cases = [tensors(draw, "w", "g") for _ in range(100)]
+    assert {tuple(case) for case in cases} == {("w", "g")}
+    assert {(case["w"].shape, case["g"].shape) for case in cases} == {((2,), (2,)), ((3,), (3,)), ((2, 3), (2, 3))}
+    assert not any(torch.equal(case["w"], case["g"]) for case in cases)
+
+
+def test_a_row_is_a_vector_of_double_precision() -> None:
+    torch.testing.assert_close(row(0.1, 2), torch.tensor([0.1, 2.0], dtype=torch.float64), rtol=0, atol=0)
 
 
 def test_distinct_numbers_are_so(draw: torch.Generator) -> None:

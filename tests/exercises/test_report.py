@@ -31,6 +31,13 @@ def test_text_and_alt_text_are_escaped() -> None:
     assert 'src="data:image/png;base64,' in html
 
 
+def test_rows_of_a_table_alone_are_in_a_font_whose_columns_stand_under_one_another() -> None:
+    html = Report(False, "t", "The smallest:\nw =\n  1.5  <2\n   -3   4\n\nw: yours [1]")._repr_html_()
+    rows = [f'<span style="font-family:monospace">{row}</span>' for row in ("  1.5  &lt;2", "   -3   4")]
+    assert "\n".join(["The smallest:", "w =", *rows, "", "w: yours [1]"]) in html
+    assert html.count("monospace") == 2
+
+
 def test_where_the_picture_cannot_be_drawn_its_words_stand() -> None:
     figure, (axes,) = panels(1)
     axes.plot([0, 1], [0, 1])

@@ -11,7 +11,18 @@ from torch import Generator, Tensor
 
 from wdlab.decay import COUPLINGS, Decay, Timing, rates, sgd_
 from wdlab.exercises.draws import dials, tenths, window
-from wdlab.exercises.harness import UNTOUCHED, Attempt, Case, Exercise, Function, attempt, check, check_value, is_a
+from wdlab.exercises.harness import (
+    UNTOUCHED,
+    Attempt,
+    Case,
+    Exercise,
+    Function,
+    attempt,
+    check,
+    check_value,
+    is_a,
+    kind,
+)
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, name, panels
@@ -45,7 +56,7 @@ def check_last_quarter(run: object) -> Report:
     if run is None or run is ...:
         return Report(None, LAST_QUARTER.title, UNTOUCHED)
     if not is_a(run, Run):
-        return Report(False, LAST_QUARTER.title, f"A wdlab.Run is expected here, and this is a {type(run).__name__}.")
+        return Report(False, LAST_QUARTER.title, f"A wdlab.Run is expected here, and this is {kind(run)}.")
     return check(LAST_QUARTER, lambda: in_numbers(cast(Run, run)))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from wdlab.decay import COUPLINGS, Decay, rates, sgd_
-from wdlab.exercises.draws import between, dials, pick, tenths
+from wdlab.exercises.draws import between, dials, tensors
 from wdlab.exercises.harness import Attempt, Case, Exercise, Function, check, check_value
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
@@ -162,13 +162,8 @@ def _sgd_cases() -> list[Case]:
     ]
 
 
-def _tensors(draw: Generator, *names: str) -> dict[str, Any]:
-    shape = pick(draw, (2,), (3,), (2, 3))
-    return {name: tenths(draw, *shape) for name in names}
-
-
 def _drawn_sgd(draw: Generator) -> Case:
-    return _tensors(draw, "w", "g") | dials(draw, "lr", "weight_decay")
+    return tensors(draw, "w", "g") | dials(draw, "lr", "weight_decay")
 
 
 def _momentum_cases() -> list[Case]:
@@ -183,7 +178,7 @@ def _momentum_cases() -> list[Case]:
 
 
 def _drawn_momentum(draw: Generator) -> Case:
-    return _tensors(draw, "w", "g", "buffer") | dials(draw, "lr", "momentum", "weight_decay")
+    return tensors(draw, "w", "g", "buffer") | dials(draw, "lr", "momentum", "weight_decay")
 
 
 SGD_STEP = Exercise(

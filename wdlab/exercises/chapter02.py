@@ -6,10 +6,10 @@ import math
 
 import pandas as pd
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from wdlab.exercises.draws import between, pick, tenths
-from wdlab.exercises.harness import Attempt, Case, Exercise, Function, check, check_value, draw_values
+from wdlab.exercises.draws import between, pick, row, tensors, tenths
+from wdlab.exercises.harness import Attempt, Exercise, Function, check, check_value, draw_values
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, FAINT, looks, name, panels
@@ -109,9 +109,9 @@ EFFECTIVE_LR = Exercise(
     returns=("effective_lr",),
     reference=_effective,
     cases=[
-        {"lr": 0.1, "w": torch.tensor([3.0, 4.0], dtype=torch.float64), "optimizer": "sgd"},
-        {"lr": 0.1, "w": torch.tensor([3.0, 4.0], dtype=torch.float64), "optimizer": "adam"},
-        {"lr": 0.5, "w": torch.tensor([1.0, -2.0, 2.0], dtype=torch.float64), "optimizer": "sgd"},
+        {"lr": 0.1, "w": row(3.0, 4.0), "optimizer": "sgd"},
+        {"lr": 0.1, "w": row(3.0, 4.0), "optimizer": "adam"},
+        {"lr": 0.5, "w": row(1.0, -2.0, 2.0), "optimizer": "sgd"},
         {"lr": 0.01, "w": torch.tensor([[1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64), "optimizer": "adam"},
     ],
     drawn=lambda draw: {
@@ -161,26 +161,17 @@ def _draw_tangent(found: Attempt) -> Drawn:
     return Drawn(figure, f"Arrows from the origin: {told}. The expected one is at a right angle to w.", data)
 
 
-def _pair(g: list[float], w: list[float]) -> Case:
-    return {"g": torch.tensor(g, dtype=torch.float64), "w": torch.tensor(w, dtype=torch.float64)}
-
-
-def _drawn_pair(draw: Generator) -> Case:
-    shape = pick(draw, (2,), (3,), (2, 3))
-    return {"g": tenths(draw, *shape), "w": tenths(draw, *shape)}
-
-
 TANGENT = Exercise(
     title="The part at a right angle to the weights",
     returns=("tangent",),
     reference=lambda g, w: g - _along(g, w),
     cases=[
-        _pair([1.0, 1.0], [2.0, 0.0]),
-        _pair([1.0, 2.0], [3.0, 4.0]),
-        _pair([-1.0, 0.5], [0.0, 0.5]),
-        _pair([1.0, 2.0, 3.0], [1.0, -1.0, 1.0]),
+        {"g": row(1.0, 1.0), "w": row(2.0, 0.0)},
+        {"g": row(1.0, 2.0), "w": row(3.0, 4.0)},
+        {"g": row(-1.0, 0.5), "w": row(0.0, 0.5)},
+        {"g": row(1.0, 2.0, 3.0), "w": row(1.0, -1.0, 1.0)},
     ],
-    drawn=_drawn_pair,
+    drawn=lambda draw: tensors(draw, "g", "w"),
     mistakes={
         "the part along w is returned: it is the one to take out": _along,
         "the part along w is added: subtract it": lambda g, w: g + _along(g, w),

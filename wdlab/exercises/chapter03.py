@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Generator, Tensor
 
 from wdlab.decay import COUPLINGS, Timing, is_decayed, rates, sgd_
-from wdlab.exercises.draws import dials, pick, tenths, whole, window
+from wdlab.exercises.draws import dials, pick, row, tenths, whole, window
 from wdlab.exercises.harness import Attempt, Case, Exercise, Function, attempt, check, check_value
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
@@ -290,10 +290,6 @@ def _drawn_arms(draw: Generator) -> Case:
     return {"a": _rounded(b + 0.02 + 0.004 * own[1]), "b": _rounded(b)}
 
 
-def _row(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
 def _rounded(values: Tensor) -> Numbers:
     return np.round(values.numpy(), 3)
 
@@ -441,7 +437,7 @@ def _step_cases() -> list[Case]:
     borders = [(t, 4, 0.5, half) for t in range(4)]
     borders += [(2, 8, 0.25, half), (3, 8, 0.5, half), (3, 4, 1.0, other), (0, 4, 0.0, other)]
     return [
-        {"w": _row(2.0), "g": _row(1.0), "buffer": _row(3.0), "t": t, "steps": steps, "fraction": fraction, **hyper}
+        {"w": row(2.0), "g": row(1.0), "buffer": row(3.0), "t": t, "steps": steps, "fraction": fraction, **hyper}
         for t, steps, fraction, hyper in borders
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from wdlab.exercises.draws import between, pick, tenths, whole
+from wdlab.exercises.draws import between, pick, row, tensors, tenths, whole
 from wdlab.exercises.harness import Case, Exercise, Function, check
 from wdlab.exercises.report import Report
 
@@ -34,10 +34,6 @@ def check_rescale(rescale: object) -> Report:
 def check_same_state(same_state: object) -> Report:
     """Check `same_state(w, buffer, lr, c)`: the state at c w from which SGD with momentum goes the same way."""
     return check(SAME_STATE, same_state)
-
-
-def _row(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 # The share of a gain
@@ -127,21 +123,16 @@ def _norm(w: Tensor) -> Tensor:
     return w.square().sum().sqrt()
 
 
-def _drawn_pair(draw: Generator) -> Case:
-    shape = pick(draw, (2,), (3,), (2, 3))
-    return {"w": tenths(draw, *shape), "leader": tenths(draw, *shape)}
-
-
 RESCALE = Exercise(
     title="The leader's norm",
     returns=("w",),
     reference=lambda w, leader: w * _norm(leader) / _norm(w),
     cases=[
-        {"w": _row(3.0, 4.0), "leader": _row(0.0, 1.0)},
-        {"w": _row(1.0, 0.0), "leader": _row(3.0, 4.0)},
-        {"w": _row(-6.0, 8.0), "leader": _row(-3.0, 4.0)},
+        {"w": row(3.0, 4.0), "leader": row(0.0, 1.0)},
+        {"w": row(1.0, 0.0), "leader": row(3.0, 4.0)},
+        {"w": row(-6.0, 8.0), "leader": row(-3.0, 4.0)},
     ],
-    drawn=_drawn_pair,
+    drawn=lambda draw: tensors(draw, "w", "leader"),
     mistakes={
         "this is the leader's tensor itself: only its norm is copied": lambda w, leader: leader,
         "this has norm 1: multiply by the leader's norm": lambda w, leader: w / _norm(w),
@@ -168,15 +159,15 @@ def _scaled(w_power: float = 1, buffer_power: float = -1, lr_power: float = 2) -
 
 
 def _drawn_state(draw: Generator) -> Case:
-    tensors = {"w": tenths(draw, 3), "buffer": tenths(draw, 3)}
-    return tensors | {"lr": between(draw, 0.05, 0.9), "c": between(draw, 0.3, 4.0, 1)}
+    w, buffer = tenths(draw, 3), tenths(draw, 3)
+    return {"w": w, "buffer": buffer, "lr": between(draw, 0.05, 0.9), "c": between(draw, 0.3, 4.0, 1)}
 
 
 SAME_STATE = Exercise(
     title="The same path at another scale",
     returns=("w", "buffer", "lr"),
     reference=_scaled(),
-    cases=[{"w": _row(3.0), "buffer": _row(1.0), "lr": 0.5, "c": c} for c in (2.0, 0.5, 1.0)],
+    cases=[{"w": row(3.0), "buffer": row(1.0), "lr": 0.5, "c": c} for c in (2.0, 0.5, 1.0)],
     drawn=_drawn_state,
     mistakes={
         "the learning rate stays: longer weights need a larger one, c^2 times": _scaled(lr_power=0),

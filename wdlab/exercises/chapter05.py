@@ -321,7 +321,7 @@ def _networks_near(centre: Function) -> FairPairs:
 
 def _groups() -> list[Case]:
     """Losses are whole sixteenths, so that a difference of exactly the tolerance is one in any arithmetic."""
-    cases: list[Case] = [
+    return [
         {
             "measure": np.array([1.0, 2.0, 3.0]),
             "error": np.array([0.1, 0.3, 0.2]),
@@ -335,7 +335,6 @@ def _groups() -> list[Case]:
             "tolerance": 0.5,
         },
     ]
-    return cases
 
 
 def _drawn_group(draw: Generator) -> Case:

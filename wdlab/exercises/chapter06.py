@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from wdlab.exercises.draws import between, tenths, whole
+from wdlab.exercises.draws import between, row, tenths, whole
 from wdlab.exercises.harness import Attempt, Case, Exercise, Function, check, check_value
 from wdlab.exercises.report import Report
 from wdlab.figures.drawn import Drawn
@@ -236,10 +236,6 @@ def _other_prediction(
     return wrong
 
 
-def _row(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
 def _drawn_run(draw: Generator) -> Case:
     steps = whole(draw, 2, 6)
     lr, G = tenths(draw, steps).abs() / 5, tenths(draw, steps).abs()
@@ -251,10 +247,10 @@ PREDICTED_NORM = Exercise(
     returns=("norm",),
     reference=_predicted,
     cases=[
-        {"start": 1.0, "lr": _row(1.0), "G": _row(2.0), "momentum": 0.0},
-        {"start": 1.0, "lr": _row(0.5), "G": _row(2.0), "momentum": 0.5},
-        {"start": 2.0, "lr": _row(0.4, 0.2), "G": _row(3.0, 5.0), "momentum": 0.0},
-        {"start": 2.0, "lr": _row(0.4, 0.2, 0.1), "G": _row(3.0, 5.0, 2.0), "momentum": 0.9},
+        {"start": 1.0, "lr": row(1.0), "G": row(2.0), "momentum": 0.0},
+        {"start": 1.0, "lr": row(0.5), "G": row(2.0), "momentum": 0.5},
+        {"start": 2.0, "lr": row(0.4, 0.2), "G": row(3.0, 5.0), "momentum": 0.0},
+        {"start": 2.0, "lr": row(0.4, 0.2, 0.1), "G": row(3.0, 5.0, 2.0), "momentum": 0.9},
     ],
     drawn=_drawn_run,
     mistakes={

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Generator, Tensor
 
 from wdlab.decay import COUPLINGS, AdamBuffers, adam_, rates, second_moment_
-from wdlab.exercises.draws import between, dials, pick, tenths, whole
+from wdlab.exercises.draws import between, dials, pick, row, tenths, whole
 from wdlab.exercises.harness import Case, Exercise, Function, check
 from wdlab.exercises.report import Report
 from wdlab.tasks.unequal import CURVATURE
@@ -54,10 +53,6 @@ def check_rest(rest: object) -> Report:
     return check(REST, rest)
 
 
-def _row(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
 def _states(*more: str) -> list[Case]:
     """States of one weight: first steps, later steps, no decay, no gradient."""
     names = ("w", "g", "m", *more, "v")
@@ -71,7 +66,7 @@ def _states(*more: str) -> list[Case]:
     cases: list[Case] = []
     for (w, g, m, v), rest in singles:
         values = {"w": w, "g": g, "m": m, "v": v} | {name: 0.25 if rest["t"] > 1 else 0.0 for name in more}
-        tensors: Case = {name: _row(values[name]) for name in names}
+        tensors: Case = {name: row(values[name]) for name in names}
         cases.append({**tensors, **rest})
     return cases
 
@@ -218,9 +213,9 @@ PARTS = Exercise(
     returns=("objective", "decay"),
     reference=_halves(),
     cases=[
-        {"m": _row(1.0), "p": _row(0.25), "v": _row(4.0), "t": 10**6, "lr": 0.1},
-        {"m": _row(0.1), "p": _row(0.025), "v": _row(0.04), "t": 1, "lr": 0.1},
-        {"m": _row(0.5), "p": _row(0.75), "v": _row(1.0), "t": 3, "lr": 0.1},
+        {"m": row(1.0), "p": row(0.25), "v": row(4.0), "t": 10**6, "lr": 0.1},
+        {"m": row(0.1), "p": row(0.025), "v": row(0.04), "t": 1, "lr": 0.1},
+        {"m": row(0.5), "p": row(0.75), "v": row(1.0), "t": 3, "lr": 0.1},
     ],
     drawn=_drawn_moments,
     mistakes={

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from wdlab.exercises.draws import between, dials, distinct, pick, tenths, whole
+from wdlab.exercises.draws import between, dials, distinct, pick, row, tenths, whole
 from wdlab.exercises.harness import Case, Exercise, Function, check
 from wdlab.exercises.report import Report
 
@@ -55,7 +55,7 @@ def _target(stops: str = "terminated", mean: bool = False, inside: bool = False,
 def _frames(*ends: str, gamma: float = 0.9) -> Case:
     values = torch.tensor([[3.0, 5.0], [8.0, 2.0], [-1.0, -4.0]], dtype=torch.float64)[: len(ends)]
     return {
-        "reward": torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)[: len(ends)],
+        "reward": row(1.0, 2.0, 0.5)[: len(ends)],
         "terminated": torch.tensor([end == "terminated" for end in ends]),
         "truncated": torch.tensor([end == "truncated" for end in ends]),
         "values": values,
@@ -150,9 +150,8 @@ def _share(by_root: bool = True, swapped: bool = False, of_loss: bool = False, s
 
 
 def _step(coupling: str, size: float) -> Case:
-    m = torch.tensor([0.3, -0.4], dtype=torch.float64) * size
-    root, w = torch.tensor([0.5, 0.8], dtype=torch.float64) * size, torch.tensor([1.0, 2.0], dtype=torch.float64)
-    return {"m": m, "root": root, "w": w, "lr": 0.01, "weight_decay": 0.1, "coupling": coupling}
+    m, root = size * row(0.3, -0.4), size * row(0.5, 0.8)
+    return {"m": m, "root": root, "w": row(1.0, 2.0), "lr": 0.01, "weight_decay": 0.1, "coupling": coupling}
 
 
 def _drawn_parts(draw: Generator) -> Case:
@@ -190,7 +189,7 @@ def _middle(cut: int = 4, median: bool = False, low: bool = True, sorts: bool = 
 
 
 def _returns(*values: float) -> Case:
-    return {"returns": torch.tensor(values, dtype=torch.float64)}
+    return {"returns": row(*values)}
 
 
 MIDDLE = Exercise(

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from wdlab.exercises.draws import between, distinct, pick, whole
+from wdlab.exercises.draws import between, distinct, pick, row, whole
 from wdlab.exercises.harness import Attempt, Case, Exercise, Function, check, check_value
 from wdlab.exercises.report import Report
 from wdlab.figures import Drawn, lines
@@ -105,7 +105,7 @@ def _without(scores: Tensor, trials: int) -> Tensor:
 
 
 def _scores(trials: int, *scores: float) -> Case:
-    return {"scores": torch.tensor(scores, dtype=torch.float64), "trials": trials}
+    return {"scores": row(*scores), "trials": trials}
 
 
 EXPECTED_BEST = Exercise(

@@ -1,4 +1,4 @@
-"""What drawn cases are made of: numbers of few digits, which a learner can check by hand."""
+"""What cases are made of, most of them drawn: numbers of few digits, which a learner can check by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import torch
 from torch import Generator, Tensor
 
 T = TypeVar("T")
+
+
+def row(*values: float) -> Tensor:
+    """Return these numbers as a vector."""
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def tenths(draw: Generator, *shape: int) -> Tensor:
@@ -39,6 +44,12 @@ def whole(draw: Generator, low: int, high: int) -> int:
 def pick(draw: Generator, *values: T) -> T:
     """Return one of `values`, all alike."""
     return values[whole(draw, 0, len(values) - 1)]
+
+
+def tensors(draw: Generator, *names: str) -> dict[str, Any]:
+    """Return for each of `names`, as w and g, `tenths` of one shape: two numbers, three, or two rows of three."""
+    shape = pick(draw, (2,), (3,), (2, 3))
+    return {name: tenths(draw, *shape) for name in names}
 
 
 def window(draw: Generator) -> tuple[int, int, float, float]:

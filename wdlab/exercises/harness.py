@@ -27,12 +27,8 @@ Function = Callable[..., Any]
 
 UNTOUCHED = "The stub is untouched: replace it by your answer, then run this cell again."
 RTOL, ATOL = 1e-5, 1e-6  # an answer worked out in float32 passes, also where numbers near 3 cancel
-WIDE = "\u2007"  # a space as wide as a digit, so that columns stand under one another in any font
 DRAWS = 6
 """How many cases of an exercise are drawn."""
-SEED = secrets.randbits(32)
-"""What drawn cases are drawn from: one number a kernel, so that a check says the same when it is run again, and no
-answer can be made for the cases it will meet."""
 
 
 @dataclass(frozen=True)
@@ -72,23 +68,33 @@ class Attempt:
         return self.given is not None and same(self.given, self.expected)
 
 
-def check(exercise: Exercise, answer: object) -> Report:
-    """Return the report on `answer`, a learner's function; whatever the function does, nothing is raised.
+def check(exercise: Exercise, answer: object, seed: int | None = None) -> Report:
+    """Return the report on `answer`, a learner's function.
 
-    An answer that is None, Ellipsis, returns one of these or raises NotImplementedError is "not yet done".
+    An answer that is None, Ellipsis, returns one of these or raises NotImplementedError is "not yet done". Whatever the
+    function does, or a class of the learner's that comes out of it, nothing is raised here but KeyboardInterrupt: it is
+    the way out of an endless loop.
+
+    Beside the cases made by hand some are drawn, afresh in every check, so that no answer can be made for those it will
+    meet. Where one of them is the counter-example its seed is told, and with that `seed` all are the same again:
+
+    >>> from wdlab.exercises import chapter01
+    >>> check(chapter01.TORCH_LAMBDA, lambda lambda_paper, lr: lambda_paper / lr, seed=7)
+    From the AdamW paper's lambda to torch's: correct. Right in all 10 cases tried.
     """
     if answer is None or answer is ...:
         return Report(None, exercise.title, UNTOUCHED)
     if not callable(answer):
-        return Report(False, exercise.title, f"A function is expected here, and this is {_kind(answer)}.")
-    if problem := _signature_problem(exercise, answer):
+        return Report(False, exercise.title, f"A function is expected here, and this is {kind(answer)}.")
+    if problem := _or_nothing(lambda: _signature_problem(exercise, answer)):
         return Report(False, exercise.title, problem)
-    attempts = [attempt(exercise, answer, case) for case in cases_of(exercise, SEED)]
+    seed = secrets.randbits(32) if seed is None else seed
+    attempts = [attempt(exercise, answer, case) for case in cases_of(exercise, seed)]
     if all(one.nothing for one in attempts):
         return _nothing(exercise, attempts[0])
     wrong = [one for one in attempts if not one.right]
     if wrong:
-        return _wrong(exercise, attempts, wrong[0])
+        return _wrong(exercise, attempts, wrong[0], seed)
     if not exercise.cases[0]:
         return Report(True, exercise.title, "Right.")
     changed = sorted({name for one in attempts for name in one.changed})
@@ -126,43 +132,43 @@ def check_value(exercise: Exercise, answer: object) -> Report:
     """Return the report on `answer`, a number; `exercise` holds functions without arguments and one empty case."""
     if answer is None or answer is ...:
         return Report(None, exercise.title, UNTOUCHED)
+    return check(exercise, lambda: _one_number(answer))
+
+
+def _one_number(answer: object) -> Tensor:
     try:
         number = _number(answer)
     except _AnswerError:
-        return Report(False, exercise.title, f"A number is expected here, and this is {_kind(answer)}.")
+        raise _AnswerError(f"a number is expected here, and this is {kind(answer)}") from None
     if number.numel() != 1:
-        return Report(False, exercise.title, f"One number is expected here, and this holds {number.numel()}.")
-    return check(exercise, lambda: number)
+        raise _AnswerError(f"one number is expected here, and this holds {number.numel()}")
+    return number
 
 
 def attempt(exercise: Exercise, function: Function, case: Case) -> Attempt:
-    """Return what `function` makes of copies of the case's arguments."""
+    """Return what `function` makes of copies of the case's arguments; nothing is raised but KeyboardInterrupt."""
     arguments = {key: _copy(value) for key, value in case.items()}
     expected = tuple(_number(value) for value in _several(exercise.reference(*_copies(case)), exercise.returns))
     found = Attempt(exercise, function, case, expected)
     try:
         value = function(*arguments.values())
-    except NotImplementedError:
-        return _with(found, nothing=True, trouble="it raises NotImplementedError")
-    except KeyboardInterrupt:  # the learner's own way out of an endless loop
-        raise
-    except BaseException as error:
-        return _with(found, trouble=_told(error, function))
-    changed = tuple(key for key, value in case.items() if not _untouched(value, arguments[key]))
-    if value is None or value is ...:
-        return _with(found, nothing=True, changed=changed, trouble="it returns nothing")
-    try:
+        changed = tuple(key for key, before in case.items() if not _untouched(before, arguments[key]))
+        if value is None or value is ...:
+            return replace(found, nothing=True, changed=changed, trouble="it returns nothing")
         given = tuple(_number(one) for one in _several(value, exercise.returns))
     except _AnswerError as problem:
-        return _with(found, trouble=str(problem))
+        return replace(found, trouble=str(problem))
+    except NotImplementedError:
+        return replace(found, nothing=True, trouble="it raises NotImplementedError")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of the function itself, or of a class of the learner's that is looked at
+        return replace(found, trouble=_told(error, function))
     trouble = next((text for text in map(_value_problem, exercise.returns, given, expected) if text), "")
     if trouble:
-        return _with(found, trouble=trouble)
-    return _with(
-        found,
-        given=tuple(one.reshape(other.shape) for one, other in zip(given, expected, strict=True)),
-        changed=changed,
-    )
+        return replace(found, trouble=trouble)
+    shaped = tuple(one.reshape(other.shape) for one, other in zip(given, expected, strict=True))
+    return replace(found, given=shaped, changed=changed)
 
 
 def same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
@@ -223,10 +229,12 @@ def _nothing(exercise: Exercise, first: Attempt) -> Report:
     return Report(None, exercise.title, f"{UNTOUCHED} (If you did: it returns nothing; does it end with `return`?)")
 
 
-def _wrong(exercise: Exercise, attempts: Sequence[Attempt], smallest: Attempt) -> Report:
+def _wrong(exercise: Exercise, attempts: Sequence[Attempt], smallest: Attempt, seed: int) -> Report:
     failed = sum(not one.right for one in attempts)
+    by_hand = any(smallest.case is case for case in exercise.cases)
+    which = "The smallest" if by_hand else f"The smallest, drawn with seed {seed}"
     arguments = _arguments(smallest.case)
-    lines = [f"{failed} of {len(attempts)} cases fail. The smallest:{arguments}"] if arguments else []
+    lines = [f"{failed} of {len(attempts)} cases fail. {which}:{arguments}"] if arguments else []
     if smallest.given is None:
         lines.append(f"What happened: {smallest.trouble or 'it returns nothing'}.")
         return Report(False, exercise.title, "\n".join(lines))
@@ -275,26 +283,29 @@ def _shown(value: object) -> str:
 
 
 def _rows(value: Tensor) -> str:
-    """A matrix row by row, its columns under one another; matrices one after the other."""
+    """A matrix row by row, indented, its columns under one another; matrices one after the other."""
     if value.ndim > 2:
         return "\n\n".join(map(_rows, value))
     rows = [[say(one) for one in row] for row in value.tolist()]
     width = max(len(one) for row in rows for one in row)
-    return "\n".join("  ".join(one.rjust(width, WIDE) for one in row) for row in rows)
+    return "\n".join("".join(f"  {one:>{width}}" for one in row) for row in rows)
 
 
 def _told(error: BaseException, function: Function) -> str:
     """An error of the learner's code in words, with the line it comes from."""
+    name = _or_nothing(lambda: type(error).__name__) or "an error"
     words, line = _or_nothing(lambda: str(error)), _or_nothing(lambda: _line(error, function))
-    text = f"your code stops with {type(error).__name__}{': ' if words else ''}{words}"
+    text = f"your code stops with {name}{': ' if words else ''}{words}"
     return f"{text} (in the line `{line}`)" if line else text
 
 
 def _or_nothing(text: Callable[[], str]) -> str:
-    """What `text` says, or "" where a learner's own class will not even say that."""
+    """What `text` says, or "" where something of the learner's raises before it is said."""
     try:
-        return text()
-    except Exception:
+        return "".join([text()])  # a plain str, where the class makes one that is not
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return ""
 
 
@@ -306,16 +317,14 @@ def _line(error: BaseException, function: Function) -> str:
 
 
 def _signature_problem(exercise: Exercise, function: Function) -> str:
-    """What is wrong with the arguments a function takes, or ""."""
+    """What is wrong with the arguments a function takes, or ""; some built-in functions do not tell them."""
     wanted = tuple(exercise.cases[0])
-    try:
-        signature = inspect.signature(function)
-    except Exception:  # some built-in functions do not tell, and a class may do anything
-        return ""
+    signature = inspect.signature(function)
     try:
         signature.bind(*wanted)
     except TypeError:
-        return f"Your function takes {signature}, and is called with ({', '.join(wanted)})."
+        told = _or_nothing(lambda: str(signature)) or "other arguments"
+        return f"Your function takes {told}, and is called with ({', '.join(wanted)})."
     return ""
 
 
@@ -325,6 +334,11 @@ def _signature_problem(exercise: Exercise, function: Function) -> str:
 def is_a(value: object, *kinds: type) -> bool:
     """Whether a value is of one of these kinds, without asking it: isinstance would, and a class may raise then."""
     return issubclass(type(value), kinds)
+
+
+def kind(value: object) -> str:
+    """Return what a value is in words: a float."""
+    return f"a {_or_nothing(lambda: type(value).__name__) or 'thing without a name'}"
 
 
 class _AnswerError(Exception):
@@ -337,18 +351,29 @@ def _several(value: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
     several = is_a(value, tuple, list) or (is_a(value, Tensor, np.ndarray) and value.ndim > 0)
     if several and len(value) == len(names):
         return tuple(value)
-    raise _AnswerError(f"{_kind(value)} is returned where {len(names)} values are expected: {', '.join(names)}")
+    raise _AnswerError(f"{kind(value)} is returned where {len(names)} values are expected: {', '.join(names)}")
 
 
 def _number(value: Any) -> Tensor:
-    """A value as a float64 tensor of its own."""
+    """A value as a plain float64 tensor of its own."""
     if is_a(value, str, bytes, dict, set) or (callable(value) and not is_a(value, Tensor)):
-        raise _AnswerError(f"{_kind(value)} is returned where a number or a tensor is expected")
+        raise _AnswerError(f"{kind(value)} is returned where a number or a tensor is expected")
+    if _is_complex(value):
+        raise _AnswerError("complex numbers are returned where real ones are expected")
     try:
-        dense = value.detach().to_dense() if is_a(value, Tensor) else torch.tensor(np.asarray(value, dtype=np.float64))
-        return dense.to("cpu", torch.float64, copy=True)
+        if is_a(value, Tensor):
+            value = value.to_dense().to("cpu", torch.float64).numpy(force=True)
+        return torch.from_numpy(np.array(value, dtype=np.float64))
     except Exception:  # whatever it is, it is no number
-        raise _AnswerError(f"{_kind(value)} is returned where a number or a tensor is expected") from None
+        raise _AnswerError(f"{kind(value)} is returned where a number or a tensor is expected") from None
+
+
+def _is_complex(value: Any) -> bool:
+    """Whether a value holds complex numbers, of which float64 would keep the real part alone."""
+    try:
+        return bool(value.is_complex() if is_a(value, Tensor) else np.iscomplexobj(value))
+    except Exception:  # whatever it is, it is no number
+        return False
 
 
 def _value_problem(key: str, given: Tensor, expected: Tensor) -> str:
@@ -357,10 +382,6 @@ def _value_problem(key: str, given: Tensor, expected: Tensor) -> str:
     if given.isnan().any():
         return f"{key} is {say(given)}: it holds NaN, which is not a number"
     return ""
-
-
-def _kind(value: object) -> str:
-    return f"a {type(value).__name__}"
 
 
 def _copy(value: Any) -> Any:
@@ -392,7 +413,3 @@ def _place(index: int, value: Tensor) -> str:
         if value.ndim and value.numel() > 1
         else ""
     )
-
-
-def _with(found: Attempt, **changes: Any) -> Attempt:
-    return replace(found, **changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -44,18 +45,14 @@ FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimation
 FOCUSED = "() => document.activeElement.innerText.trim() || document.activeElement.className"
 CUT = """outputs => [...document.querySelectorAll(outputs)].flatMap(output =>
   [...output.querySelectorAll('button, .widget-html-content, .widget-readout, label')])
+  .filter(e => e.clientWidth)  // a name for screen readers alone takes no room
   .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"""
-# Controls that Tab passes by, or of which a screen reader says no name. A slider's handle and the buttons of Play have
-# none: ipywidgets gives no hook for it, so a label that can be seen stands before them.
-UNREACHABLE = """outputs => {
-  const names = e => [e.matches('select') ? '' : e.textContent, e.getAttribute('aria-label'), e.title,
-    ...[...e.labels ?? []].map(label => label.textContent)];  // innerText is empty in a cell out of sight
-  return [...document.querySelectorAll(outputs)].flatMap(output =>
-    [...output.querySelectorAll('button, input, select, .noUi-handle')])
-    .filter(e => !e.disabled && e.getClientRects().length)
-    .filter(e => e.tabIndex < 0 || !(e.matches('.noUi-handle, .widget-play *') || names(e).some(name => name?.trim())))
-    .map(e => e.outerHTML);
-}"""
+UNREACHABLE = """outputs => [...document.querySelectorAll(outputs)].flatMap(output =>
+  [...output.querySelectorAll('button, input, select, .noUi-handle')])
+  .filter(e => !e.disabled && e.getClientRects().length && e.tabIndex < 0).map(e => e.outerHTML)"""
+# A slider's handle and the buttons of Play have no name: ipywidgets gives no hook for it, so a label that can be seen
+# stands before them.
+NAMED = ":is(button, input, select):not(.widget-play *)"
 PYTHON = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
 
 
@@ -223,6 +220,18 @@ class Notebook:
         """Fail if Tab passes by a control in an output that can be used, or if it has no name."""
         found = self.page.evaluate(UNREACHABLE, self.outputs)
         assert not found, found
+        names = self.names()
+        assert names and all(re.search(r"\w", name) for name in names), names  # an icon is no name
+
+    def names(self) -> list[str]:
+        """What Chromium tells a screen reader that the controls in an output are called."""
+        session = self.page.context.new_cdp_session(self.page)
+        root = session.send("DOM.getDocument")["root"]["nodeId"]
+        found = session.send("DOM.querySelectorAll", {"nodeId": root, "selector": f"{self.outputs} {NAMED}"})["nodeIds"]
+        asked = [{"nodeId": node, "fetchRelatives": False} for node in found]
+        told = [session.send("Accessibility.getPartialAXTree", one)["nodes"][0] for one in asked]
+        session.detach()
+        return [one["name"]["value"] for one in told if not one["ignored"]]
 
     def tab(self, first: str, last: str) -> list[str]:
         """Press Tab from the button called `first` to the one called `last`; the names of what had the focus."""

@@ -94,11 +94,10 @@ def test_labels_are_seen_and_escaped() -> None:
 
 
 @pytest.mark.parametrize("make", [widgets.Text, widgets.Dropdown])
-def test_a_field_and_a_list_send_the_label_as_their_title(make) -> None:
+def test_a_field_and_a_list_have_a_name_that_takes_no_room(make) -> None:
     control = make()
     controls.labelled(control, "Plus or minus")
-    sent = control.get_state()
-    assert sent.get("tooltip", sent.get("description_tooltip")) == "Plus or minus"
+    assert control.description == "Plus or minus" and control.style.description_width == "0px"
 
 
 @pytest.mark.parametrize("make", [controls.line, controls.alarm, controls.unseen, controls.label])

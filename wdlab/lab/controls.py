@@ -101,10 +101,10 @@ def label(text: str, hint: str = "") -> str:
 def labelled(widget: Any, text: str, hint: str = "") -> Any:
     """Return `widget` below a visible label: its own `description` would be cut, and a slider's handle has no name.
 
-    A field takes the label's text as its title, too, for those who hear it; so does a list, but not in ipywidgets 7.
+    A field or a list has the label's text as its `description`, too, without a width: a screen reader finds it there.
     """
     if isinstance(widget, (widgets.Text, widgets.Dropdown)):
-        setattr(widget, "tooltip" if widget.has_trait("tooltip") else "description_tooltip", text)  # 7, Colab's
+        widget.description, widget.style.description_width = text, "0px"
     return stack([widgets.HTML(label(text, hint)), widget])
 
 

@@ -25,7 +25,7 @@ PARTS = {
     "notebooks-check": ["notebooks/build.py", "check"],
     "notebooks": [*PYTEST, "--dist=worksteal", "-m", "notebook", "tests/notebooks"],
     "binder": ["-m", "pytest", "-m", "binder", "tests/binder"],
-    "browser": [*PYTEST, "--dist=loadgroup", "--timeout=240", "-m", "browser", "tests/browser"],
+    "browser": [*PYTEST, "--dist=loadgroup", "--timeout=240", "--durations=12", "-m", "browser", "tests/browser"],
 }
 GOAL = 300.0  # seconds of the browser's part, on two quiet cores
 LIMITS = {"browser": 2 * GOAL}

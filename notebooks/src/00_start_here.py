@@ -86,7 +86,8 @@ predictions.ask(
 #
 # 1. Choose **never** and press **Run**. Which moves apart sooner, the test error or the two curves below it?
 # 2. Choose **early**, then **late**. The shaded part of each panel shows when decay acts.
-# 3. Move the two handles to any window of your own. **Stop** stops within one step.
+# 3. Move the two handles to any window of your own. **Stop** stops within one step. (A closed tab does not: the kernel
+#    goes on until you shut it down.)
 #
 # The weight norm is the length of all weight matrices taken as one long vector. The *effective learning rate* is lr/‖W‖²
 # for a layer with weights W, averaged over the layers that are followed by BatchNorm. For these the scale of W changes

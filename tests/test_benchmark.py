@@ -109,8 +109,13 @@ def test_where_wdlab_loses_is_said_of_all_that_was_measured(module) -> None:
 
 def test_vmap_in_one_process_is_held_beside_a_sweep_in_one(module) -> None:
     figure, settings = module("figure"), module("settings")
-    found = told(settings.Setting("mlp", 100, 48, 248), 1.0, plain=5.0, vmap=3.0, alone=1.5)
+    setting = settings.Setting("mlp", 100, 48, 248)
+    found = told(setting, 1.0, plain=5.0, vmap=3.0, alone=1.5)
     assert [cell.split(" ")[0] for cell in figure.table([found])[-1].split(" | ")[4:8]] == ["5.0", "3.0", "", "2.0"]
+    whole, apart = told(setting, 1.0, plain=5.0, vmap=3.0), told(setting, vmap=4.0, alone=1.0)
+    del apart["ways"]["sweep"]
+    rows = figure.table([whole, apart])
+    assert len(rows) == 3 and rows[-1].split(" | ")[7] == "4.0", "measured apart, and still in one row"
 
 
 def test_short_runs_are_tested_on_few_examples_and_are_the_same_runs_otherwise(module) -> None:

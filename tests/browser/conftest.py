@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, sync_playwright
 
 from tests.browser.jupyter import (
     CHROMIUM,
@@ -54,13 +54,8 @@ def browser() -> Iterator[BrowserContext]:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield window(found)
+        yield found.new_context(viewport={"width": WIDTH, "height": HEIGHT})
         found.close()
-
-
-def window(browser: Browser, zoom: float = 1.0) -> BrowserContext:
-    """A window in which a CSS pixel is `zoom` pixels wide."""
-    return browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=zoom)
 
 
 def opened(server: Server, browser: BrowserContext, name: str) -> Notebook:
@@ -89,33 +84,19 @@ def undertaker() -> Iterator[Executor]:
         yield found
 
 
-@pytest.fixture
-def open_notebook(server: Server, browser: BrowserContext, undertaker: Executor) -> Iterator[Callable[..., Notebook]]:
-    done: dict[str, Notebook] = {}
-
-    def open_notebook(name: str, zoom: float = 1.0) -> Notebook:
-        done[name] = opened(server, browser if zoom == 1 else window(browser.browser, zoom), name)
-        return done[name]
-
-    yield open_notebook
-    for name, notebook in done.items():
-        notebook.page.close()
-        undertaker.submit(server.end_kernel, name)
-
-
 @pytest.fixture(scope="session")
 def desk(server: Server, browser: BrowserContext) -> Notebook:
-    """One page for all notebooks of the course, as a learner has who goes from one to the next."""
+    """One page for all notebooks but the scratchpad, as a learner has who goes from one to the next."""
     server.set("themes", theme="JupyterLab Light")
     return jupyterlab(server, browser)
 
 
 @pytest.fixture
-def open_next(server: Server, desk: Notebook, undertaker: Executor) -> Iterator[Callable[[str], Notebook]]:
+def open_notebook(server: Server, desk: Notebook, undertaker: Executor) -> Iterator[Callable[[str], Notebook]]:
     """Opens a notebook in the place of the one before it."""
     names: list[str] = []
 
-    def open_next(name: str) -> Notebook:
+    def open_notebook(name: str) -> Notebook:
         desk.page.bring_to_front()
         desk.complaints.clear()
         desk.zoom()
@@ -124,9 +105,9 @@ def open_next(server: Server, desk: Notebook, undertaker: Executor) -> Iterator[
         names.append(name)
         return desk
 
-    yield open_next
+    yield open_notebook
     for name in names:
-        desk.close_tab()
+        desk.close()
         undertaker.submit(server.end_kernel, name)
 
 

@@ -42,6 +42,7 @@ WIDTH, HEIGHT = 1366, 768  # the screen of a small laptop
 NARROW = WIDTH // 2  # what zooming in to 200% leaves of it
 SEEN = "([outputs, text]) => [...document.querySelectorAll(outputs)].some(e => e.innerText.includes(text))"
 FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+CLOSED_OR_ASKED = "() => document.querySelector('.jp-Dialog') || !document.querySelector('.jp-Notebook')"
 FOCUSED = "() => document.activeElement.innerText.trim() || document.activeElement.className"
 CUT = """outputs => [...document.querySelectorAll(outputs)].flatMap(output =>
   [...output.querySelectorAll('button, .widget-html-content, .widget-readout, label')])
@@ -146,11 +147,15 @@ class Notebook:
         self.page.wait_for_selector(f'.lm-DockPanel-tabBar .jp-mod-current[title*="{name}"]')
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
 
-    def close_tab(self) -> None:
-        """Save the notebook, so that nothing is asked, and close it; its kernel goes on."""
-        self.save_notebook()
+    def close(self) -> None:
+        """Close the notebook, if it is still open, without saving it; its kernel goes on."""
+        if not self.page.locator(".jp-Notebook").count():
+            return
         self.choose("File", "Close Tab")
-        self.page.wait_for_selector(".jp-Notebook", state="detached")
+        self.wait(CLOSED_OR_ASKED)
+        if self.page.locator(".jp-Dialog").count():
+            self.page.click('.jp-Dialog button:has-text("Discard")')
+            self.page.wait_for_selector(".jp-Notebook", state="detached")
 
     def run_all(self) -> None:
         """Choose Run All Cells from the menu, as a learner does."""

@@ -268,7 +268,6 @@ def test_a_learner_pauses_switches_decay_and_sees_the_curve_bend(
 def test_a_link_opens_on_a_projector_every_dial_turns_and_a_reload_keeps_all(
     server: Server, open_notebook: Open
 ) -> None:
-    server.set("themes", theme="JupyterLab Light")
     make = (
         f"made = Lab({SMALL}, show='all', curves=['weight_norm', 'step_parts'])\n"
         "made.dials = made.dials.turned(optimizer='adam', coupling='adaptive', timing='early', lr=0.001, seeds=2)\n"
@@ -276,7 +275,7 @@ def test_a_link_opens_on_a_projector_every_dial_turns_and_a_reload_keeps_all(
     )
     opened = "lab = Lab.from_link(link)\nlab"
     name = server.write("link.ipynb", WARM, f"from wdlab.lab import Lab\n{make}", opened)
-    notebook = open_notebook(name, zoom=PROJECTED)
+    notebook = open_notebook(name)
     page, outputs = notebook.page, notebook.outputs
     notebook.run_all()
     notebook.picture().wait_for()
@@ -339,7 +338,6 @@ def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_n
 
     So it is once the notebook is closed.
     """
-    server.set("themes", theme="JupyterLab Light")
     lab = LAB.format("model=wdlab.Model(width=24), steps=100_000")
     notebook = open_notebook(server.write("reload.ipynb", WARM, lab))
     page = notebook.page
@@ -359,7 +357,7 @@ def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_n
     notebook.see("Stopped at step", 10)
     notebook.save("14-reloaded")
 
-    page.on("dialog", lambda dialog: dialog.accept())
+    page.once("dialog", lambda dialog: dialog.accept())
     page.locator(".jp-Cell .cm-content").first.click()
     page.keyboard.type("# ")  # not saved
     page.reload()  # as the file was when the run went on; the kernel knows better

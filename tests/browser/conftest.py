@@ -88,7 +88,10 @@ def undertaker() -> Iterator[Executor]:
 def desk(server: Server, browser: BrowserContext) -> Notebook:
     """One page for all notebooks but the scratchpad, as a learner has who goes from one to the next."""
     server.set("themes", theme="JupyterLab Light")
-    return jupyterlab(server, browser)
+    notebook = jupyterlab(server, browser)
+    notebook.page.wait_for_selector(".jp-Launcher")  # the last to come: before it menus lack items, and close again
+    notebook.page.wait_for_selector("#jupyterlab-splash", state="detached")
+    return notebook
 
 
 @pytest.fixture

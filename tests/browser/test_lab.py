@@ -36,15 +36,14 @@ WATCH = """outputs => {
     if (/Current run .* done: (?!nothing measured)/.test(view.textContent)) window.seen.first ??= now;
   })).observe(view, {subtree: true, childList: true, attributeFilter: ['src']});
 }"""
-# Notes how long it takes from the next click until an output says `words`.
+# Notes how long it takes from the next click until an output says `words`, looking at every frame: words and picture
+# are told one by one, so that what changes last need not be where one looks.
 ANSWERED = """([outputs, words]) => { window.answered = new Promise(done => {
   let start;
   document.addEventListener('click', () => { start = performance.now() }, {capture: true, once: true});
-  new MutationObserver((_, self) => requestAnimationFrame(now => {
-    if (![...document.querySelectorAll(outputs)].some(output => output.textContent.includes(words))) return;
-    self.disconnect();
-    done(now - start);
-  })).observe(document.querySelector(`${outputs} img`).closest('.lm-Panel'), {subtree: true, childList: true});
+  const look = () => start && [...document.querySelectorAll(outputs)].some(one => one.textContent.includes(words))
+    ? done(performance.now() - start) : requestAnimationFrame(look);
+  look();
 }) }"""
 DRAWN = """([images]) => Promise.all(
   [...document.querySelectorAll(images)].map(image => image.decode().then(() => image.alt)))"""

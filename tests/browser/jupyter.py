@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import ConsoleMessage, Locator, Page
+from playwright.sync_api import TimeoutError as Late
 
 from notebooks import build
 
@@ -134,8 +136,13 @@ class Notebook:
         self.complaints.clear()
 
     def choose(self, menu: str, *items: str) -> None:
-        """Choose an item from a menu, or from a menu in it."""
-        self.page.click(f'.lm-MenuBar-itemLabel:text-is("{menu}")')
+        """Choose an item from a menu, or from a menu in it; JupyterLab closes a menu again while it still starts."""
+        first = self.page.locator(f'.lm-Menu-itemLabel:text-is("{items[0]}")')
+        for _ in range(10):
+            self.page.click(f'.lm-MenuBar-itemLabel:text-is("{menu}")')
+            with suppress(Late):
+                first.wait_for(timeout=3000)
+                break
         for item in items:
             self.page.click(f'.lm-Menu-itemLabel:text-is("{item}")')
 

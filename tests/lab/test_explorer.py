@@ -61,7 +61,7 @@ def no_training(period, grid, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wdlab.train.Training.advance", trains)
 
 
-def turn_by_hand(explorer: Explorer, dial: str, value: object) -> None:
+def assert_a_turn_shows(explorer: Explorer, dial: str, value: object) -> None:
     before = explorer.image.value, explorer.alt
     explorer.dials[dial].value = value
     assert getattr(explorer.setting, dial) == value
@@ -107,8 +107,8 @@ def test_the_curves_are_means_over_the_seeds_of_the_runs(period, curve: str) -> 
 
 def test_a_turned_dial_changes_picture_data_and_words(period) -> None:
     explorer = Explorer(CriticalPeriod(*period))
-    turn_by_hand(explorer, "t0", 1.0)
-    turn_by_hand(explorer, "curve", "test_error")
+    assert_a_turn_shows(explorer, "t0", 1.0)
+    assert_a_turn_shows(explorer, "curve", "test_error")
 
 
 def test_results_that_are_no_pair_are_refused(period) -> None:
@@ -210,8 +210,8 @@ def test_a_new_coupling_keeps_the_place_and_brings_its_own_lambdas(grid) -> None
     explorer.dials["weight_decay"].value = 0.001
     explorer.dials["coupling"].value = "decoupled"
     assert explorer.setting.weight_decay == 0.01
-    turn_by_hand(explorer, "weight_decay", 1e9)
-    turn_by_hand(explorer, "lr", 0.001)
+    assert_a_turn_shows(explorer, "weight_decay", 1e9)
+    assert_a_turn_shows(explorer, "lr", 0.001)
 
 
 def test_colours_mean_the_same_under_every_coupling(grid) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = ["-m", "pytest", "-n", "2"]
+LEAN = ["-p", "no:nbval", "-p", "no:hypothesispytest"]  # they take seconds to load, in each of three processes
 PARTS = {
     "lint": ["-m", "ruff", "check", "."],
     "format": ["-m", "ruff", "format", "--check", "."],
@@ -25,7 +26,7 @@ PARTS = {
     "notebooks-check": ["notebooks/build.py", "check"],
     "notebooks": [*PYTEST, "--dist=worksteal", "-m", "notebook", "tests/notebooks"],
     "binder": ["-m", "pytest", "-m", "binder", "tests/binder"],
-    "browser": [*PYTEST, "--dist=loadgroup", "--timeout=240", "--durations=12", "-m", "browser", "tests/browser"],
+    "browser": [*PYTEST, *LEAN, "--dist=loadgroup", "--timeout=240", "-m", "browser", "tests/browser"],
 }
 GOAL = 300.0  # seconds of the browser's part, on two quiet cores
 LIMITS = {"browser": 2 * GOAL}

@@ -7,13 +7,13 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, sync_playwright
 
 from tests.browser.jupyter import (
     CHROMIUM,
+    CHROMIUMS,
     HEIGHT,
     QUIET,
     SCREENSHOTS,
@@ -32,8 +32,8 @@ from tests.browser.jupyter import (
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if not Path(CHROMIUM).exists():
-        (pytest.fail if "CI" in os.environ else pytest.skip)(f"needs Chromium at {CHROMIUM}")
+    if not CHROMIUM:
+        (pytest.fail if "CI" in os.environ else pytest.skip)(f"needs Chromium: {' or '.join(CHROMIUMS)}")
     folder = tmp_path_factory.mktemp("jupyter")
     made = Server(f"http://127.0.0.1:{free_port()}", secrets.token_hex(16), folder / "notebooks", folder / "settings")
     made.notebooks.mkdir()
@@ -127,6 +127,8 @@ def scratchpad(server: Server, browser: BrowserContext) -> Iterator[Notebook]:
 @pytest.fixture
 def notebook(scratchpad: Notebook, request: pytest.FixtureRequest) -> Notebook:
     """The scratchpad, of which a test sees nothing but the cells that it writes."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    assert alone or request.node.nodeid.endswith("@scratchpad"), "each worker has a scratchpad of its own, for nothing"
     scratchpad.page.bring_to_front()
     scratchpad.only(request.node.name)
     scratchpad.zoom()

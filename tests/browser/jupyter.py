@@ -30,7 +30,9 @@ from notebooks import build
 ROOT = Path(__file__).resolve().parents[2]
 COURSE = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SCREENSHOTS = ROOT / "build" / "screenshots"
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUMS = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
+CHROMIUM = next((path for path in CHROMIUMS if Path(path).exists()), "")
+"""Debian's, if it can be without its windows: the build that playwright, too, takes for a browser nobody sees."""
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",

@@ -11,8 +11,6 @@ from wdlab.lab import Lab
 
 SMALL = wdlab.Model(width=4, depth=1)
 FOREVER = 200_000
-PROJECTED = 670
-"""How wide the picture is, in CSS pixels, where a projector of 1280 x 720 pixels shows the page at 150%."""
 
 
 def running() -> list[threading.Thread]:

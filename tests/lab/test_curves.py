@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 
 import wdlab
-from tests.lab.live import PROJECTED
+from tests.lab import projector
 from wdlab.lab.curves import FONT, SMALL, Curves, fitted, in_words, spread
 from wdlab.lab.dials import PRESETS, Dials
 from wdlab.lab.quantities import QUANTITIES
@@ -96,7 +96,7 @@ def test_the_smallest_print_can_be_read_on_a_projector_and_labels_keep_apart(cou
     curves.show(trials, trials[-1])
     curves.png()
     texts = [text for text in curves.figure.findobj(Text) if text.get_visible() and text.get_text()]
-    assert min(text.get_fontsize() for text in texts) * PROJECTED / (curves.figure.get_figwidth() * 96) >= 9
+    assert min(text.get_fontsize() for text in texts) * projector.WIDTH / (curves.figure.get_figwidth() * 96) >= 9
     for panel in curves._panels:
         labels = [pen.label.get_window_extent() for pen in panel._pens if pen.label.get_visible()]
         assert len(labels) == count and not any(a.overlaps(b) for a, b in combinations(labels, 2))

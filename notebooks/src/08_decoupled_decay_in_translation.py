@@ -53,7 +53,7 @@ from wdlab import Decay, sweep
 from wdlab.claims import CLAIMS, chapter08
 from wdlab.data.number_words import ENGLISH, GERMAN, PAD
 from wdlab.exercises import chapter08 as exercises
-from wdlab.figures import forest
+from wdlab.figures import beside, forest, what_stood
 from wdlab.figures import grids as draw
 from wdlab.grids import NONE, decades_moved, good_shares, of, tabulate
 from wdlab.lab import Lab, Predictions, Translator
@@ -550,16 +550,11 @@ exercises.check_good_share(good_share)
 # A claim stands where it is supported *and* its control vanishes. Read off the verdicts:
 
 # %%
-stood = [v.id for v in verdicts if v.verdict == "supported" and v.control == "vanishes"]
-words = {v.id: f"supported, control {v.control}" if v.verdict == "supported" else v.verdict for v in verdicts}
-told = ", ".join(f"*{name}* ({'stands' if name in stood else word})" for name, word in words.items())
-report = {0: "what these runs do not show", len(verdicts): "the same"}.get(len(stood), "more than these runs show")
 display(
     Markdown(
-        f"Of the {len(verdicts)} claims of this notebook {len(stood) or 'none'} stood on these seeds: {told}.\n\n"
-        f"In their abstract Bjorck, Weinberger and Gomes report **{report}**: that adaptivity itself is not the problem, "
-        "and that decoupled decay makes hyperparameters easier to tune, because under it the l2 gradient cannot drown out "
-        "the objective. Their tasks were larger than this one."
+        f"{what_stood(verdicts)}\n\nIn their abstract Bjorck, Weinberger and Gomes report **{beside(verdicts)}**: that "
+        "adaptivity itself is not the problem, and that decoupled decay makes hyperparameters easier to tune, because under it "
+        "the l2 gradient cannot drown out the objective. Their tasks were larger than this one."
     )
 )
 

@@ -49,7 +49,7 @@ from IPython.display import Markdown, display
 from wdlab import sweep
 from wdlab.claims import CLAIMS, Setting, chapter10
 from wdlab.exercises import chapter10 as exercises
-from wdlab.figures import forest, lines
+from wdlab.figures import beside, forest, lines, what_stood
 from wdlab.figures import tuning as draw
 from wdlab.figures.grids import heat_maps
 from wdlab.grids import of
@@ -569,17 +569,10 @@ exercises.check_other_label(other_label)
 # A claim stands where it is supported *and* its control vanishes. Read off the verdicts:
 
 # %%
-couplings, told = [*fewer.values(), *moves.values()], []
-for what, some in (("couplings", couplings), ("SGD under two labels", diagonal)):
-    stood = [v.id for v in some if v.verdict == "supported" and v.control == "vanishes"]
-    words = {v.id: f"supported, control {v.control}" if v.verdict == "supported" else v.verdict for v in some}
-    each = ", ".join(f"*{name}* ({'stands' if name in stood else word})" for name, word in words.items())
-    told.append(f"Of the {len(some)} claims on {what} {len(stood) or 'none'} stood on these seeds: {each}.")
-tuned = [v.verdict == "supported" and v.control == "vanishes" for v in fewer.values()]
-report = {0: "what these runs do not show", len(tuned): "the same"}.get(sum(tuned), "more than these runs show")
+told = [what_stood([*fewer.values(), *moves.values()], "on couplings"), what_stood(diagonal, "on SGD under two labels")]
 told.append(
-    f"In their abstract Bjorck, Weinberger and Gomes report **{report}**: that decoupled decay makes hyperparameters easier to "
-    "tune. Counting trials is our measure of that, and their tasks were larger than these."
+    f"In their abstract Bjorck, Weinberger and Gomes report **{beside(list(fewer.values()))}**: that decoupled decay makes "
+    "hyperparameters easier to tune. Counting trials is our measure of that, and their tasks were larger than these."
 )
 display(Markdown("\n\n".join(told)))
 

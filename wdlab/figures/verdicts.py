@@ -1,4 +1,4 @@
-"""Verdicts as a picture: each effect's interval against the smallest effect that would matter."""
+"""Verdicts as a picture, each effect's interval against the smallest effect that would matter; and in a sentence."""
 
 from __future__ import annotations
 
@@ -36,6 +36,25 @@ def forest(verdicts: Sequence[Verdict]) -> Drawn:
     name(axes, "Effects, 95% intervals, and the bar each must clear", "effect", "")
     told = "; ".join(map(_in_words, rows))
     return Drawn(figure, f"Effects and intervals of {len(verdicts)} claims: {told}.", pd.DataFrame(rows))
+
+
+def stands(verdict: Verdict) -> bool:
+    """Return whether a claim is supported and its control vanishes: it holds where it should, and only there."""
+    return verdict.verdict == "supported" and verdict.control == "vanishes"
+
+
+def what_stood(verdicts: Sequence[Verdict], of: str = "of this notebook") -> str:
+    """Return a sentence of Markdown: how many of the claims `of` something stand, and what came out of each."""
+    words = {v.id: f"supported, control {v.control}" if v.verdict == "supported" else v.verdict for v in verdicts}
+    words |= {v.id: "stands" for v in verdicts if stands(v)}
+    told = ", ".join(f"*{name}* ({word})" for name, word in words.items())
+    return f"Of the {len(verdicts)} claims {of} {sum(map(stands, verdicts)) or 'none'} stood on these seeds: {told}."
+
+
+def beside(verdicts: Sequence[Verdict]) -> str:
+    """Return what a report that they all hold is, beside what came out here: "the same" where each of them stands."""
+    count = sum(map(stands, verdicts))
+    return {0: "what these runs do not show", len(verdicts): "the same"}.get(count, "more than these runs show")
 
 
 def _in_words(row: Row) -> str:

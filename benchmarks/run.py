@@ -94,8 +94,8 @@ def first_steps(setting: Setting, options: argparse.Namespace) -> dict[str, list
 
 def tried(options: argparse.Namespace) -> list[Key]:
     """Every way with every number of threads that it is tried with."""
-    threads = [(way, options.threads if way in ways.THREADED else [machine.cores()]) for way in options.ways]
-    return [(way, count) for way, counts in threads for count in counts]
+    counts = {way: options.threads for way in ways.THREADED} | {way: [1] for way in ways.ONE_CORE}
+    return [(way, count) for way in options.ways for count in counts.get(way, [machine.cores()])]
 
 
 def one(way: str, threads: int, setting: Setting, device: torch.device) -> tuple[list[Outcome], Spent] | None:

@@ -1,8 +1,9 @@
 """The ways to train the same runs; each lays everything ready and returns what is timed.
 
 "plain", one network after another; "vmap", the same networks stacked; "processes", the plain loop in one process a
-core, of one thread each; "sweep", wdlab in as many processes, also for work so short that it would take one by itself;
-"alone", a sweep in one process. The processes of both are up and warm, and both make their networks within the time.
+core, of one thread each; "sweep", wdlab in as many processes, also for work so short that it would take one by itself.
+The processes of both are up and warm, and both make their networks within the time. "vmap-core" and "sweep-core" run in
+one process of one thread, which is what a core does by itself.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from wdlab.store import Store
 from wdlab.train import pick_device
 
 Work = Callable[[], list[Outcome]]
-WAYS = ("plain", "vmap", "processes", "sweep", "alone")
+WAYS = ("plain", "vmap", "processes", "sweep", "vmap-core", "sweep-core")
 THREADED = ("plain", "vmap")  # tried with one thread and with more; the better one counts
+ONE_CORE = ("vmap-core", "sweep-core")
 
 
 def prepare(way: str, setting: Setting, device: torch.device) -> Work | None:
@@ -37,7 +39,7 @@ def prepare(way: str, setting: Setting, device: torch.device) -> Work | None:
     net, runs = NETS[setting.net], setting.runs()
     if way == "plain":
         return net.plain(runs, device)
-    if way == "vmap":
+    if way in ("vmap", "vmap-core"):
         return net.stacked(runs, device) if net.stacked else None
     if way == "processes":
         processes()

@@ -107,12 +107,20 @@ def test_where_wdlab_loses_is_said_of_all_that_was_measured(module) -> None:
     assert figure.losses([won, *lost])[1:] == ["", "- plain loop, a process a core: images 8 (2, 12)"]
 
 
-def test_vmap_in_one_process_is_held_beside_a_sweep_in_one(module) -> None:
+def test_what_one_core_does_is_measured_with_one_thread(module) -> None:
+    run, ways = module("run"), module("ways")
+    for words in ([], ["--threads", "2"]):
+        threads = dict(run.tried(run.parsed(words)))
+        assert set(threads) == set(ways.WAYS)
+        assert threads["vmap-core"] == threads["sweep-core"] == 1
+
+
+def test_vmap_on_one_core_is_held_beside_a_sweep_on_one(module) -> None:
     figure, settings = module("figure"), module("settings")
-    setting = settings.Setting("mlp", 100, 48, 248)
-    found = told(setting, 1.0, plain=5.0, vmap=3.0, alone=1.5)
-    assert [cell.split(" ")[0] for cell in figure.table([found])[-1].split(" | ")[4:8]] == ["5.0", "3.0", "", "2.0"]
-    whole, apart = told(setting, 1.0, plain=5.0, vmap=3.0), told(setting, vmap=4.0, alone=1.0)
+    setting, core = settings.Setting("mlp", 100, 48, 248), {"vmap-core": 6.0, "sweep-core": 1.5}
+    found = told(setting, 1.0, plain=5.0, vmap=3.0, **core)
+    assert [cell.split(" ")[0] for cell in figure.table([found])[-1].split(" | ")[4:8]] == ["5.0", "3.0", "", "4.0"]
+    whole, apart = told(setting, 1.0, plain=5.0, vmap=3.0), told(setting, **core)
     del apart["ways"]["sweep"]
     rows = figure.table([whole, apart])
     assert len(rows) == 3 and rows[-1].split(" | ")[7] == "4.0", "measured apart, and still in one row"
@@ -206,7 +214,7 @@ def test_every_net_is_the_same_in_every_way(module, tmp_path: Path) -> None:
     run("benchmarks/run.py", "--net", *nets, *few, "--json", str(kept))  # stops where two ways disagree
     ways = {found["net"]: list(found["ways"]) for found in json.loads(kept.read_text())["settings"]}
     usual = module("ways").WAYS
-    assert ways == {net: [way for way in usual if (net, way) != ("cartpole", "vmap")] for net in nets}
+    assert ways == {net: [way for way in usual if net != "cartpole" or "vmap" not in way] for net in nets}
 
 
 @pytest.mark.slow
@@ -218,7 +226,7 @@ def test_the_benchmark_s_json_and_its_figure(tmp_path: Path) -> None:
     assert kept_of["machine"]["cores"] >= 1 and {"torch", "python", "name", "device"} <= set(kept_of["machine"])
     [found] = kept_of["settings"]
     assert (found["net"], found["width"], found["members"], found["steps"]) == ("mlp", 6, 2, 3)
-    assert set(found["ways"]) == {"plain", "vmap", "processes", "sweep", "alone"}
+    assert set(found["ways"]) == {"plain", "vmap", "processes", "sweep", "vmap-core", "sweep-core"}
     for way in found["ways"].values():
         assert len(way["seconds"]) == 1 and way["median_s"] == way["seconds"][0] > 0 and way["threads"] >= 1
         assert 0 < way["sgemm_share"] < 1 and 0 <= way["accuracy"] <= 1

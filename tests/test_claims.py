@@ -199,6 +199,38 @@ def test_the_convex_control_forgets_what_it_would_gain_from() -> None:
     assert (always - never).mean() > CLAIMS["early-beats-never"].levels["demo"].smallest
 
 
+def test_a_dose_is_the_sum_of_lr_times_lambda_over_the_steps_in_which_decay_acts() -> None:
+    run = replace(small("ci"), steps=8)
+    lr, before = run.schedule.table(8).tolist(), run.optimizer.lr * 0.05
+    assert claims.dose(run, claims.EARLY) == pytest.approx(before * sum(lr[:2]))
+    assert claims.dose(run, claims.LATE) == pytest.approx(before * sum(lr[4:]))
+    assert claims.dose(run, claims.NEVER) == 0
+
+
+def test_late_decay_at_equal_dose_has_the_dose_of_early_decay_and_nothing_else_changes() -> None:
+    run = small("ci")
+    decay = claims.at_equal_dose(run, claims.LATE)
+    assert decay.strength > 5 * run.decay.strength and decay.timing == claims.LATE
+    matched = replace(run, decay=decay)
+    assert claims.dose(matched, claims.LATE) == pytest.approx(claims.dose(run, claims.EARLY))
+    assert replace(decay, strength=run.decay.strength, timing=run.decay.timing) == run.decay
+    assert claims.at_equal_dose(replace(run, schedule=claims.CONSTANT), claims.LATE).strength == pytest.approx(
+        0.025, 0.02
+    )
+    with pytest.raises(ValueError, match=r"timing=never is not allowed: it has no dose at any lambda"):
+        claims.at_equal_dose(run, claims.NEVER)
+
+
+def test_both_arms_of_the_claim_about_equal_doses_have_one_dose(monkeypatch) -> None:
+    seen: list[Run] = []
+    monkeypatch.setattr(claims.arms, "sweep", lambda runs, device: seen.extend(runs) or real_sweep(runs[:0]))
+    with pytest.raises(ValueError, match="give one or more"):
+        CLAIMS["early-beats-late-at-equal-dose"].measure(SETTING)
+    doses = {run.decay.timing: claims.dose(run, run.decay.timing) for run in seen}
+    assert set(doses) == {claims.EARLY, claims.LATE} and len(seen) == 2 * len(SETTING.seeds)
+    assert doses[claims.EARLY] == pytest.approx(doses[claims.LATE]) and doses[claims.EARLY] > 0
+
+
 def test_the_convex_control_pairs_by_seed() -> None:
     both = claims.linear_accuracy([0, 1], claims.NEVER)
     assert both[1] == pytest.approx(claims.linear_accuracy([1], claims.NEVER)[0])

@@ -96,6 +96,17 @@ def test_help_needs_no_torch_and_the_module_runs() -> None:
     assert told.returncode == 0 and "reproduce" in told.stdout
 
 
+SLOW = ("scipy.stats", "scipy.optimize", "torch._dynamo", "mnist1d", "num2words", "sacrebleu", "gymnasium")
+
+
+def test_what_every_notebook_imports_and_calls_loads_nothing_that_few_need() -> None:
+    code = "import sys, wdlab.claims, wdlab.exercises, wdlab.lab; from wdlab.lab.scores import spread\n"
+    code += "wdlab.stats.interval([1, 2]); wdlab.stats.share([1, 2], [3, 4]); spread(1, 0.5)\n"
+    code += f"print([name for name in {SLOW} if name in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert told.stdout == "[]\n", told.stdout + told.stderr
+
+
 def test_an_interrupt_is_not_a_traceback(two_claims, monkeypatch, capsys) -> None:
     def interrupted(*_: object) -> list[float]:
         raise KeyboardInterrupt

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts are loaded when first used: scipy.stats takes most of a second
+from scipy.special import stdtrit
 
 from wdlab.checks import known, number, whole
 from wdlab.run import Run
@@ -36,8 +37,13 @@ def interval(values: Sequence[float], level: float = 0.95) -> Effect:
         raise ValueError(f"values={list(values)!r} is not allowed; an interval needs at least two seeds.")
     x = np.asarray(values, dtype=float)
     mean, error = float(x.mean()), float(x.std(ddof=1) / math.sqrt(len(x)))
-    reach = float(stats.t.ppf((1 + level) / 2, len(x) - 1)) * error
+    reach = _student(level, len(x)) * error
     return Effect(mean, mean - reach, mean + reach, tuple(x.tolist()))
+
+
+def _student(level: float, count: int) -> float:
+    """How many standard errors Student's interval of a mean of `count` values reaches to each side."""
+    return float(stdtrit(count - 1, (1 + level) / 2))
 
 
 def bootstrap(values: Sequence[float], level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Effect:
@@ -76,7 +82,7 @@ def share(part: Sequence[float], whole: Sequence[float], level: float = 0.95) ->
     ratio = top.mean / bottom.mean if bottom.mean else math.nan
     values = tuple(a / b if b else math.nan for a, b in zip(x.tolist(), y.tolist(), strict=True))
     # (top - r bottom)^2 <= t^2 Var(top - r bottom) / n is a quadratic in r: a r^2 - 2 b r + c <= 0.
-    t2 = float(stats.t.ppf((1 + level) / 2, len(x) - 1)) ** 2 / len(x)
+    t2 = _student(level, len(x)) ** 2 / len(x)
     var_x, cov, var_y = np.cov(x, y)[np.triu_indices(2)].tolist()
     a, b, c = bottom.mean**2 - t2 * var_y, top.mean * bottom.mean - t2 * cov, top.mean**2 - t2 * var_x
     if not a > 0:
@@ -100,9 +106,9 @@ def interquartile(groups: Sequence[Sequence[float]], level: float = 0.95, resamp
         raise ValueError(f"groups={groups!r:.80} is not allowed; give one value or more in each group.")
     arrays, draw = [np.asarray(group, dtype=float) for group in groups], np.random.default_rng(0)
     drawn = np.concatenate([draw.choice(x, (resamples, len(x))) for x in arrays], axis=1)
-    low, high = np.quantile(stats.trim_mean(drawn, 0.25, axis=1), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(scipy.stats.trim_mean(drawn, 0.25, axis=1), [(1 - level) / 2, (1 + level) / 2])
     everything = np.concatenate(arrays)
-    return Effect(float(stats.trim_mean(everything, 0.25)), float(low), float(high), tuple(everything.tolist()))
+    return Effect(float(scipy.stats.trim_mean(everything, 0.25)), float(low), float(high), tuple(everything.tolist()))
 
 
 def kendall(x: Sequence[float], y: Sequence[float]) -> float:
@@ -114,7 +120,7 @@ def kendall(x: Sequence[float], y: Sequence[float]) -> float:
     >>> round(kendall([1, 2, 3], [10, 30, 20]), 3)
     0.333
     """
-    return float(stats.kendalltau(x, y).statistic)
+    return float(scipy.stats.kendalltau(x, y).statistic)
 
 
 def kendall_over_seeds(x: Sequence[float], y: Sequence[float], seeds: Sequence[int], level: float = 0.95) -> Effect:

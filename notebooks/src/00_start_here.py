@@ -95,7 +95,7 @@ predictions.ask(
 # lengthens all steps alike and is left out.)
 
 # %%
-steps = 100 if scale == "ci" else task.steps
+steps = 40 if scale == "ci" else task.steps
 lab = Lab(steps=steps, seed=seed_offset, device=device)
 lab.run()
 lab

@@ -231,7 +231,7 @@ Trajectory(optimizer="Adam", noise="unequal", lr=0.05)
 # %%
 lab = Lab(
     show=("optimizer", "coupling", "weight_decay", "lr"),
-    steps=100 if scale == "ci" else 600,
+    steps=40 if scale == "ci" else 600,
     seed=seed_offset,
     device=device,
     curves=("weight_norm", "test_error"),

@@ -190,7 +190,7 @@ Rescale(c=3.0)
 # %%
 lab = Lab(
     show=("weight_decay", "lr", "schedule"),
-    steps=100 if scale == "ci" else 1200,
+    steps=40 if scale == "ci" else 1200,
     seed=seed_offset,
     device=device,
     curves=("weight_norm", "effective_lr", "test_error"),

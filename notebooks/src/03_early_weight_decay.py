@@ -27,7 +27,7 @@
 # * switch weight decay on and off inside a training loop, and say what that does to accuracy and weight norm;
 # * tell a difference between two arms from luck, with paired seeds and an interval;
 # * name what the finding rests on (a learning rate that falls), and show where it breaks;
-# * say how large the dose of a timing is, and why these runs do not tell timing and dose apart.
+# * say how large the dose of a timing is, and tell timing from dose with arms of equal dose.
 #
 # **Before this:** [00 · Start here](00_start_here.ipynb); [01 · What weight decay is](01_what_weight_decay_is.ipynb)
 # explains the update rule and the convex case used here as a control;
@@ -47,7 +47,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown, display
 
 from wdlab import TASKS, Decay, Model, Schedule, Timing, figures, sweep
-from wdlab.claims import CLAIMS, linear_accuracy, network
+from wdlab.claims import CLAIMS, at_equal_dose, linear_accuracy, network
 from wdlab.exercises import chapter03
 from wdlab.lab import CriticalPeriod, Explorer, Lab, Predictions
 from wdlab.stats import paired
@@ -63,7 +63,7 @@ device = "auto"
 # %% [markdown]
 # ## Commit to a guess
 #
-# Three questions about the measurements to come, and one curve to draw. Your answers stay in this notebook's memory (unless
+# Four questions about the measurements to come, and one curve to draw. Your answers stay in this notebook's memory (unless
 # your teacher gathers them, without names; the questions then say so), and the last cell scores them. Commit before you run
 # on: *Run All* goes straight to the answers.
 
@@ -76,6 +76,14 @@ predictions.ask(
 
 # %%
 predictions.ask("late", "Decay in the second half only. Where does test accuracy end?", PLACES)
+
+# %%
+predictions.ask(
+    "dose",
+    "Again the second half only, with λ so large that learning rate × λ adds up to as much as in the first quarter. "
+    "Where does test accuracy end?",
+    PLACES,
+)
 
 # %%
 predictions.ask(
@@ -200,7 +208,7 @@ predictions.reveal("curve", (shares, drawn.curves["weight_norm"]), told)
 # Find the shortest window that still gives you most of what *always* gives. Then try the same window at the end.
 
 # %%
-lab_steps = 100 if scale == "ci" else task.steps
+lab_steps = 40 if scale == "ci" else task.steps
 lab = Lab(task="mnist1d", show=("timing", "weight_decay", "lr"), steps=lab_steps, seed=seed_offset, device=device)
 lab.run(timing="early")
 lab
@@ -271,19 +279,23 @@ for verdict in (early, match, late):
 
 
 # %%
-def place(timing):
-    """Return where `timing` ends between never and always, as one of the three places of the question."""
-    gain = paired(main, "decay.timing", timing, Timing.never()).mean
-    share = gain / paired(main, "decay.timing", Timing.always(), Timing.never()).mean
+def gain(timing):
+    """Return the gain in test accuracy of `timing` over never, over paired seeds."""
+    return paired(main, "decay.timing", timing, Timing.never())
+
+
+def place(gained):
+    """Return where an arm that gained so much ends between never and always, as one of the three places."""
+    share = gained / gain(Timing.always()).mean
     return PLACES[0 if share < 1 / 3 else 1 if share < 2 / 3 else 2], f"It had {share:z.0%} of the gain of always."
 
 
-if paired(main, "decay.timing", Timing.always(), Timing.never()).low > 0:
-    display(
-        predictions.reveal("early", *place(Timing.first(0.25))), predictions.reveal("late", *place(Timing.after(0.5)))
-    )
+nothing_between = Markdown("On these seeds *always* did not clearly beat *never*, so there is nothing to be between.")
+if gain(Timing.always()).low > 0:
+    early_gain, late_gain = gain(Timing.first(0.25)).mean, gain(Timing.after(0.5)).mean
+    display(predictions.reveal("early", *place(early_gain)), predictions.reveal("late", *place(late_gain)))
 else:
-    display(Markdown("On these seeds *always* did not clearly beat *never*, so there is nothing to be between."))
+    display(nothing_between)
 
 # %% [markdown]
 # ### Timing or dose?
@@ -311,11 +323,46 @@ display(
 )
 
 # %% [markdown]
-# Under this learning rate late decay is also *weak* decay. Timing and dose move together here, as they do for everybody who
-# keeps λ and lets the learning rate fall, and none of the claims above can tell them apart. That late decay does little was
-# to be expected of so small a dose. A late arm with as large a dose as early decay's is not tried in this notebook. (One run
-# of it is a line in the Lab above, with the number just printed: `lab.run(timing="late", weight_decay=as_much)`. One run is
-# a picture, not a finding.)
+# Under this learning rate late decay is also *weak* decay. Timing and dose move together, as they do for everybody who
+# keeps λ and lets the learning rate fall, so none of the claims above can tell them apart: that late decay does little was
+# to be expected of so small a dose. It takes one more arm, late decay with the λ just printed. (In the Lab above it is
+# `lab.run(timing="late", weight_decay=as_much)`. One run is a picture, not a finding.)
+#
+# The claim compares the two arms of equal dose. Its control asks whether that dose, given late, helps at all.
+
+# %%
+even = check("early-beats-late-at-equal-dose")
+even
+
+# %% tags=["nbval-check-output"]
+print(f"{even.id}: {even.verdict}; control {even.control}")
+
+# %%
+never, first, after = Timing.never(), Timing.first(0.25), Timing.after(0.5)
+arms = {str(timing): Decay(0.01, timing) for timing in (never, first, after)}
+arms[f"{after}, dose of {first}"] = at_equal_dose(base, after, like=first)
+rows = ["| decay acts | λ | test accuracy | weight norm at the end |", "|---|---|---|---|"]
+for label, decay in arms.items():
+    ends = sweep([replace(base, seed=s, decay=decay) for s in seeds], device=device).table.mean(numeric_only=True)
+    rows.append(f"| {label} | {decay.strength:.2g} | {ends['test_accuracy']:.3f} | {ends['weight_norm']:.1f} |")
+display(Markdown("\n".join(rows)))
+
+# %%
+told = (
+    predictions.reveal("dose", *place(even.control_outcome.effect))
+    if gain(Timing.always()).low > 0
+    else nothing_between
+)
+told
+
+# %% [markdown]
+# If the claim is supported and its control vanishes, timing counts beyond dose here. If late decay gained as much, dose
+# would have been the whole story. Doses are equal in one sense, the sum of lr × λ; it is the share that decay takes from the
+# weights, to first order, but not the only thing one may hold equal.
+#
+# Look at the last column, too. (Looked at afterwards: no claim was fixed about it.) Does the arm with the shortest weights
+# have the best accuracy? A norm that gets small when the learning rate is nearly spent has few steps left to make larger. So
+# if a small norm is what helps, it has to be small while there is still learning to be done. Notebook 04 sets it by hand.
 
 # %% [markdown]
 # ### The critical period
@@ -420,7 +467,7 @@ images
 # left of it.
 
 # %%
-figures.forest([early, match, late, norm, signals, images])
+figures.forest([early, match, late, even, norm, signals, images])
 
 # %% tags=["nbval-check-output"]
 for verdict in (norm, signals, images):
@@ -572,8 +619,9 @@ chapter03.check_training_step(step_with_toggle)
 #
 # * **The controls.** Had the convex model kept the same gain from early decay, a model with no path to remember would show
 #   it too; had *late* done as well as *early*, the story would be about decay as such. The grey rows above are where to look.
-# * **Dose.** Had late decay with a λ so large that its sum of lr × λ is that of early decay done as well as early decay, the
-#   story would be about dose, not about timing. This was not tried here.
+# * **Dose.** Had late decay with as large a dose as early decay's done as well, the story would be about dose, not about
+#   timing. One dose was tried, in one network, and it takes so large a λ that late decay might also do harm which has
+#   nothing to do with timing: the control shows that it does not help, not why.
 # * **The schedule.** Under a constant learning rate decay as such does something else. Other schedules you can try:
 #   `Schedule("cosine")` in the cell with `constant`. Look at the norm before you look at the accuracy.
 # * **Size.** These networks are small and the data are simple. On compositional toy tasks the reverse has been reported,
@@ -595,12 +643,11 @@ predictions.score()
 
 # %% [markdown]
 # **In three sentences.** In the MLP decay in the first part of training keeps most of what decay throughout gives, and
-# decay that comes late gives little; in the two ResNets early decay beats none (decay throughout was not tried there); the
-# verdicts above say how far that held on your seeds, and with one λ under a falling learning rate late decay is also weak
-# decay, so that timing and dose are not told apart. After early decay the norm stays lower than without decay when the
-# learning rate falls; whether that is the reason, this notebook does not show. In a convex model trained to convergence at
-# a constant learning rate decay that has ended leaves no trace; the networks above do not come to rest in that sense, so
-# where they end depends on their path.
+# decay that comes late gives little; in the two ResNets early decay beats none (decay throughout was not tried there). With
+# one λ under a falling learning rate late decay is also weak decay, so arms of equal dose were compared as well, and the
+# verdicts above say how far all of that held on your seeds. After early decay the norm stays lower than without decay when the
+# learning rate falls; whether that is the reason, this notebook does not show, and in a convex model trained to convergence
+# at a constant learning rate decay that has ended leaves no trace, for such a model comes to rest and forgets its path.
 #
 # **Next:** [04 · The norm stays small](04_the_norm_stays_small.ipynb) asks whether the small norm is the cause;
 # [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) measures these networks. Or play with what you now know in

@@ -214,7 +214,7 @@ figures.curves(only(*list(ARMS)[:4]), shown, lambda run: NAMES[run.decay, run.ma
 # %%
 lab = Lab(
     show=("timing", "weight_decay", "schedule"),
-    steps=100 if scale == "ci" else task.steps,
+    steps=40 if scale == "ci" else task.steps,
     seed=seed_offset,
     device=device,
     curves=("weight_norm", "effective_lr", "test_error"),

@@ -233,7 +233,7 @@ perturb
 # %%
 lab = Lab(
     show=("timing", "weight_decay"),
-    steps=100 if scale == "ci" else None,
+    steps=40 if scale == "ci" else None,
     seed=seed_offset,
     device=device,
     curves=("weight_norm", "test_error", "train_loss"),

@@ -182,7 +182,7 @@ lab = Lab(
     task=task,
     show=("schedule", "label_noise", "train_size", "augment"),
     model=base.model,
-    steps=steps if scale == "ci" else base.steps,
+    steps=40 if scale == "ci" else base.steps,
     seed=seed_offset,
     device=device,
     curves=("weight_norm", "train_loss", "test_error"),

@@ -218,7 +218,7 @@ SplitStep()
 # %%
 lab = Lab(
     show=("coupling", "weight_decay", "lr", "timing"),
-    steps=100 if scale == "ci" else 600,
+    steps=40 if scale == "ci" else 600,
     seed=seed_offset,
     device=device,
     curves=("test_error", "weight_norm", "step_parts"),

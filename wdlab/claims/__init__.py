@@ -28,7 +28,7 @@ from wdlab.claims.chapter02 import (
     turning_network,
     twin,
 )
-from wdlab.claims.chapter03 import linear_accuracy
+from wdlab.claims.chapter03 import at_equal_dose, dose, linear_accuracy
 from wdlab.claims.claim import SCALES, Claim, Level, Outcome, Setting, Verdict, versions
 from wdlab.claims.record import Record, read
 
@@ -77,7 +77,9 @@ __all__ = [
     "Record",
     "Setting",
     "Verdict",
+    "at_equal_dose",
     "disagreement",
+    "dose",
     "equilibrium_table",
     "image_resnet",
     "linear_accuracy",

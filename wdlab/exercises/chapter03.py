@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Generator, Tensor
 
 from wdlab.decay import COUPLINGS, Timing, is_decayed, rates, sgd_
@@ -299,9 +299,7 @@ def _effect(a: Numbers, b: Numbers) -> tuple[float, float, float]:
     return found.mean, found.low, found.high
 
 
-def _other_effect(
-    quantile: Function = lambda n: stats.t.ppf(0.975, n - 1), ddof: int = 1, root: bool = True
-) -> Function:
+def _other_effect(quantile: Function = lambda n: stdtrit(n - 1, 0.975), ddof: int = 1, root: bool = True) -> Function:
     """The paired interval with another quantile of n, another divisor of the variance, or without the root of n."""
 
     def wrong(a: Numbers, b: Numbers) -> tuple[float, float, float]:
@@ -351,15 +349,15 @@ PAIRED_EFFECT = Exercise(
     cases=_arms(),
     drawn=_drawn_arms,
     mistakes={
-        UNPAIRED: _unpaired(lambda n: stats.t.ppf(0.975, 2 * n - 2)),
-        f"{UNPAIRED} (and t has n - 1 degrees of freedom)": _unpaired(lambda n: stats.t.ppf(0.975, n - 1)),
+        UNPAIRED: _unpaired(lambda n: stdtrit(2 * n - 2, 0.975)),
+        f"{UNPAIRED} (and t has n - 1 degrees of freedom)": _unpaired(lambda n: stdtrit(n - 1, 0.975)),
         f"{UNPAIRED} (and take t in place of 1.96)": _unpaired(lambda n: 1.96),
         "the standard deviation in place of the standard error: divide by the root of n": _other_effect(root=False),
         "the normal quantile 1.96: with few seeds Student's t is wider": _other_effect(lambda n: 1.96),
         "the spread is divided by n and not by n - 1 (ddof=1)": _other_effect(ddof=0),
-        "n degrees of freedom: n differences leave n - 1": _other_effect(lambda n: stats.t.ppf(0.975, n)),
+        "n degrees of freedom: n differences leave n - 1": _other_effect(lambda n: stdtrit(n, 0.975)),
         "a one-sided quantile: 95% between the two ends leave 2.5% on each side": _other_effect(
-            lambda n: stats.t.ppf(0.95, n - 1)
+            lambda n: stdtrit(n - 1, 0.95)
         ),
         "the sign: the effect is a minus b": lambda a, b: _effect(b, a),
         "one standard error in place of the 95% interval: multiply by the quantile of t": _other_effect(lambda n: 1.0),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # its parts are loaded when first used
 
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, FAINT, INK, name, panels
@@ -93,7 +93,7 @@ def calibration(confidences: Sequence[float], right: Sequence[float]) -> Drawn:
 
 def _group(part: pd.DataFrame) -> dict[str, float]:
     count, hits = len(part), int(part["right"].sum())
-    found = stats.binomtest(hits, count).proportion_ci()
+    found = scipy.stats.binomtest(hits, count).proportion_ci()
     return {
         "answers": count,
         "stated": part["stated"].mean(),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from wdlab.checks import number
 
@@ -42,7 +42,7 @@ def spread(within: float, confidence: float) -> float:
     """
     number("within", within, 0, above=True)
     number("confidence", confidence, 0, 1, above=True, below=True)
-    return within / float(stats.norm.ppf((1 + confidence) / 2))
+    return within / float(ndtri((1 + confidence) / 2))
 
 
 def crps(answer: float, deviation: float, truth: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.optimize
+import scipy  # its parts are loaded when first used
 import torch
 from torch import Tensor
 

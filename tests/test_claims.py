@@ -10,7 +10,7 @@ import torch
 import wdlab.claims as claims
 from wdlab import Decay, Model, Run, Timing
 from wdlab import sweep as real_sweep
-from wdlab.claims import CLAIMS, SCALES, Claim, Level, Setting
+from wdlab.claims import CLAIMS, SCALES, Claim, Level, Setting, chapter03
 from wdlab.matching import Matching
 from wdlab.tasks import of_vision
 
@@ -202,9 +202,9 @@ def test_the_convex_control_forgets_what_it_would_gain_from() -> None:
 def test_a_dose_is_the_sum_of_lr_times_lambda_over_the_steps_in_which_decay_acts() -> None:
     run = replace(small("ci"), steps=8)
     lr, before = run.schedule.table(8).tolist(), run.optimizer.lr * 0.05
-    assert claims.dose(run, claims.EARLY) == pytest.approx(before * sum(lr[:2]))
-    assert claims.dose(run, claims.LATE) == pytest.approx(before * sum(lr[4:]))
-    assert claims.dose(run, claims.NEVER) == 0
+    assert chapter03.dose(run, claims.EARLY) == pytest.approx(before * sum(lr[:2]))
+    assert chapter03.dose(run, claims.LATE) == pytest.approx(before * sum(lr[4:]))
+    assert chapter03.dose(run, claims.NEVER) == 0
 
 
 def test_late_decay_at_equal_dose_has_the_dose_of_early_decay_and_nothing_else_changes() -> None:
@@ -212,11 +212,10 @@ def test_late_decay_at_equal_dose_has_the_dose_of_early_decay_and_nothing_else_c
     decay = claims.at_equal_dose(run, claims.LATE)
     assert decay.strength > 5 * run.decay.strength and decay.timing == claims.LATE
     matched = replace(run, decay=decay)
-    assert claims.dose(matched, claims.LATE) == pytest.approx(claims.dose(run, claims.EARLY))
+    assert chapter03.dose(matched, claims.LATE) == pytest.approx(chapter03.dose(run, claims.EARLY))
     assert replace(decay, strength=run.decay.strength, timing=run.decay.timing) == run.decay
-    assert claims.at_equal_dose(replace(run, schedule=claims.CONSTANT), claims.LATE).strength == pytest.approx(
-        0.025, 0.02
-    )
+    flat = replace(run, schedule=claims.CONSTANT)  # half as much on twice as many steps
+    assert claims.at_equal_dose(flat, claims.LATE).strength == pytest.approx(run.decay.strength / 2, rel=0.02)
     with pytest.raises(ValueError, match=r"timing=never is not allowed: it has no dose at any lambda"):
         claims.at_equal_dose(run, claims.NEVER)
 
@@ -226,9 +225,19 @@ def test_both_arms_of_the_claim_about_equal_doses_have_one_dose(monkeypatch) -> 
     monkeypatch.setattr(claims.arms, "sweep", lambda runs, device: seen.extend(runs) or real_sweep(runs[:0]))
     with pytest.raises(ValueError, match="give one or more"):
         CLAIMS["early-beats-late-at-equal-dose"].measure(SETTING)
-    doses = {run.decay.timing: claims.dose(run, run.decay.timing) for run in seen}
+    doses = {run.decay.timing: chapter03.dose(run, run.decay.timing) for run in seen}
     assert set(doses) == {claims.EARLY, claims.LATE} and len(seen) == 2 * len(SETTING.seeds)
     assert doses[claims.EARLY] == pytest.approx(doses[claims.LATE]) and doses[claims.EARLY] > 0
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_halves_of_a_dose_are_equal_to_a_step_and_half_of_the_run_only_at_a_constant_rate(scale: str) -> None:
+    run = claims.network(scale)
+    half = claims.half_dose(run)
+    first, rest = (chapter03.dose(run, timing) for timing in (Timing.first(half), Timing.after(half)))
+    assert first == pytest.approx(rest, abs=run.optimizer.lr * run.decay.strength) and half < 0.4
+    assert first + rest == pytest.approx(chapter03.dose(run, claims.ALWAYS))
+    assert claims.half_dose(replace(run, schedule=claims.CONSTANT)) == pytest.approx(0.5, abs=1 / run.steps)
 
 
 def test_the_convex_control_pairs_by_seed() -> None:

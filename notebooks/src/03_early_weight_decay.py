@@ -47,7 +47,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown, display
 
 from wdlab import TASKS, Decay, Model, Schedule, Timing, figures, sweep
-from wdlab.claims import CLAIMS, at_equal_dose, linear_accuracy, network
+from wdlab.claims import CLAIMS, at_equal_dose, linear_accuracy, network, recorded
 from wdlab.exercises import chapter03
 from wdlab.lab import CriticalPeriod, Explorer, Lab, Predictions
 from wdlab.stats import paired
@@ -472,6 +472,17 @@ figures.forest([early, match, late, even, norm, signals, images])
 # %% tags=["nbval-check-output"]
 for verdict in (norm, signals, images):
     print(f"{verdict.id}: {verdict.verdict}; control {verdict.control}")
+
+# %% [markdown]
+# ### The record
+#
+# Above are the seeds of this notebook, which those who wrote it have seen as well. The table is **not measured here**: it holds
+# what came out when `wdlab reproduce --record` tried every claim of this chapter once, whatever it was, on seeds that nobody had
+# looked at before. (The test examples are the same for all
+# seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and whether a claim or the code behind it has changed since.
+
+# %%
+recorded("03")
 
 # %% [markdown]
 # ## Exercises

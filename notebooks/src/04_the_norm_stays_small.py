@@ -380,14 +380,18 @@ elsewhere
 
 # %% [markdown]
 # A claim carries over where it is supported *and* its control vanishes. *Inconclusive* is no support, and *not supported* says
-# that the effect lies below the bar. Read the claims about arms together with *early-beats-never* on the same network, in
-# [03 · Early weight decay](03_early_weight_decay.ipynb): where early decay gains nothing there is nothing to recover; where it
-# loses, a copy that does nothing would recover "over half"; and where a small norm gains nothing in any case,
-# *small-norm-alone-gains-little* passes, and only its control says that there was nothing to lose. The angle of a step depends
-# on the norm and also on the gradient, so on how closely each network fits its training set by then, and there seeds may
-# differ. Where the control at a constant rate does not vanish, it stays open whether such a rate takes the larger angle, or
-# the small norm, away on that network.
-#
+# that the effect lies below the bar. Read the claims about arms together with what early decay gains on the same network (the
+# claims of [03 · Early weight decay](03_early_weight_decay.ipynb), tried in the same way, stand in the next table): where it
+# gains nothing there is nothing to recover; where it loses, a copy that does nothing would recover "over half"; and where a
+# small norm gains nothing in any case, *small-norm-alone-gains-little* passes, and only its control says that there was
+# nothing to lose. The angle of a step depends on the norm and also on the gradient, so on how closely each network fits its
+# training set by then, and there seeds may differ. Where the control at a constant rate does not vanish, it stays open whether
+# such a rate takes the larger angle, or the small norm, away on that network.
+
+# %%
+recorded("03", "early-beats-never", "early-beats-never-signals", "early-beats-never-images")
+
+# %% [markdown]
 # Everything on one page: how small, how far (log2 of a ratio), then the arms, first the MLP as measured here, then the ResNets
 # on record. Blue: the claim, which should lie right of the orange bar. Grey: its control, which should lie left of it.
 

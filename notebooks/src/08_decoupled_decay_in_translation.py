@@ -50,7 +50,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown, display
 
 from wdlab import Decay, sweep
-from wdlab.claims import CLAIMS, chapter08
+from wdlab.claims import CLAIMS, chapter08, recorded
 from wdlab.data.number_words import ENGLISH, GERMAN, PAD
 from wdlab.exercises import chapter08 as exercises
 from wdlab.figures import beside, forest, what_stood
@@ -430,6 +430,16 @@ forest(list(verdicts))
 # %% tags=["nbval-check-output"]
 for verdict in verdicts:
     print(f"{verdict.id}: {verdict.verdict}; control {verdict.control}")
+
+# %% [markdown]
+# ### The record
+#
+# Above are the seeds of this notebook, which those who wrote it have seen as well. The table is **not measured here**: it holds
+# what came out when `wdlab reproduce --record` tried every claim of this chapter once, whatever it was, on seeds that nobody had
+# looked at before. The last columns say when it was, and whether a claim or the code behind it has changed since.
+
+# %%
+recorded("08")
 
 # %% [markdown]
 # ## Exercises

@@ -46,6 +46,19 @@ def test_a_later_trial_takes_the_place_of_the_earlier_one(tmp_path) -> None:
     assert found.verdicts[1].effect == pytest.approx(0.1)
 
 
+def test_what_came_out_before_stays_beside_what_came_out_last(tmp_path) -> None:
+    path, twice = tmp_path / "record.json", claim(values=(0.0, 0.1, 0.2))
+    for one, date in ((claim(), "2026-01-01"), (twice, "2026-01-02"), (twice, "2026-01-03")):
+        record.put(one.check(seed_offset=1000), date, path)
+    (trial,) = record.read([twice], path).trials
+    assert trial.before == (("2026-01-01", "supported", "vanishes"), ("2026-01-02", "inconclusive", "vanishes"))
+    told = record.read([twice], path)._repr_html_()
+    assert "2026-01-01: <b>supported</b>, control vanishes; 2026-01-02: the same verdicts" in told
+    for other in (replace(twice, statement="It was.").check(seed_offset=1000), twice.check(seed_offset=2000)):
+        record.put(other, "2026-01-04", path)
+        assert json.loads(path.read_text())["good"]["before"] == [], "another claim, or other seeds"
+
+
 def test_it_says_what_has_changed_since(tmp_path, monkeypatch) -> None:
     path = tmp_path / "record.json"
     record.put(claim().check(), "2026-01-02", path)

@@ -28,7 +28,7 @@ from wdlab.claims.chapter02 import (
     turning_network,
     twin,
 )
-from wdlab.claims.chapter03 import at_equal_dose, dose, linear_accuracy
+from wdlab.claims.chapter03 import at_equal_dose, half_dose, linear_accuracy
 from wdlab.claims.claim import SCALES, Claim, Level, Outcome, Setting, Verdict, versions
 from wdlab.claims.record import Record, read
 
@@ -79,8 +79,8 @@ __all__ = [
     "Verdict",
     "at_equal_dose",
     "disagreement",
-    "dose",
     "equilibrium_table",
+    "half_dose",
     "image_resnet",
     "linear_accuracy",
     "network",

@@ -1,8 +1,10 @@
-"""What came out, whatever it was, when claims were tried once on seeds that nobody had looked at.
+"""What came out, whatever it was, when claims were tried on seeds that nobody had looked at when they were fixed.
 
 Convolutions take longer than a notebook has, and a claim that was fixed after a look at some seeds wants others.
 `wdlab reproduce --record` tries claims and keeps their verdicts in RECORD. Notebooks show them, and say that they are
-not measured there. Nothing else writes the file, and a claim is not tried again until it changes, or its code.
+not measured there. Nothing else writes the file, and a claim is not tried again until it changes, or its code. What
+came out before stays on record beside the new verdict: on another machine, whose processor rounds in another order, the
+same seeds train convolutions to other numbers, and a verdict near its bar may turn.
 """
 
 from __future__ import annotations
@@ -27,18 +29,35 @@ UNSEEN = range(1000, 9_900)
 """Where the seeds of claims on record begin: settings were explored from 10,000 on, notebooks start at 0."""
 JUDGES = ("claims", "stats.py", "optim.py")
 """What decides a verdict beside the source of a run's numbers."""
-HEADS = ("claim", "effect (95% interval)", "holds above", "control", "scale", "seeds", "tried", "since then")
+HEADS = (
+    "claim",
+    "effect (95% interval)",
+    "holds above",
+    "control",
+    "scale",
+    "seeds",
+    "tried",
+    "since then",
+    "before that",
+)
+ASKED = ("statement", "unit", "control_says", "smallest")
+"""What makes a claim the one it is."""
 CODE, CLAIM = "the code has changed", "the claim has changed"
 LEFT = "style='text-align:left'"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A verdict on record, the day it was reached, and what has changed `since`: nothing, the claim, the code."""
+    """A verdict on record, the day it was reached, and what has changed `since`: nothing, the claim, the code.
+
+    `before` are earlier trials of the same claim on the same seeds, the first one first, each as the day and the words
+    for claim and control.
+    """
 
     verdict: Verdict
     date: str
     since: str
+    before: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,12 +95,20 @@ def read(claims: Sequence[Claim], path: Path | None = None) -> Record:
 
 
 def put(verdict: Verdict, date: str, path: Path | None = None) -> None:
-    """Put `verdict`, reached on `date`, on record, in place of an earlier trial of the same claim."""
+    """Put `verdict`, reached on `date`, on record; of an earlier trial of the same claim its day and words are kept."""
     path = path or RECORD
-    entry = verdict.as_json() | {"date": date, "judges": judges_digest()}
-    entries = _entries(path) | {verdict.id: entry}
+    entries = _entries(path)
+    before = _before(entries[verdict.id], verdict) if verdict.id in entries else []
+    entry = verdict.as_json() | {"date": date, "judges": judges_digest(), "before": before}
     with replacing(path) as new:
-        new.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        new.write_text(json.dumps(entries | {verdict.id: entry}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _before(entry: Mapping[str, Any], verdict: Verdict) -> list[list[str]]:
+    """The trials before this one: none where the claim, and with it the seeds, has changed."""
+    if any(entry[name] != getattr(verdict, name) for name in ASKED) or entry["seeds"] != list(verdict.seeds):
+        return []
+    return [*entry.get("before", []), [entry["date"], entry["verdict"], entry["control"]]]
 
 
 def refuse_another_try(claims: Sequence[Claim], seed_offset: int, path: Path | None = None) -> None:
@@ -137,12 +164,11 @@ def _trial(entry: Mapping[str, Any], claim: Claim) -> Trial:
     known = {field.name for field in fields(Verdict)}
     told = {name: value for name, value in entry.items() if name in known}
     verdict = Verdict(**{**_numbers(told), "control_outcome": Outcome(**_numbers(entry["control_outcome"]))})
-    bar = claim.levels[verdict.scale].smallest
-    asked = (verdict.statement, verdict.unit, verdict.control_says, verdict.smallest)
-    same_claim = asked == (claim.statement, claim.unit, claim.control_says, bar)
+    asked = [getattr(verdict, name) for name in ASKED]
+    same_claim = asked == [claim.statement, claim.unit, claim.control_says, claim.levels[verdict.scale].smallest]
     same_code = (verdict.versions["numbers"], entry["judges"]) == (source_digest(), judges_digest())
     since = "" if same_claim and same_code else CODE if same_claim else CLAIM
-    return Trial(verdict, entry["date"], since)
+    return Trial(verdict, entry["date"], since, tuple((day, *words) for day, *words in entry.get("before", ())))
 
 
 def _numbers(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +191,13 @@ def _cells(trial: Trial) -> tuple[str, ...]:
         f"{v.seeds[0]} to {v.seeds[-1]}",
         trial.date,
         trial.since or "nothing changed",
+        "; ".join(_told(trial, *earlier) for earlier in trial.before) or "not tried",
     )
+
+
+def _told(trial: Trial, day: str, verdict: str, control: str) -> str:
+    same = (verdict, control) == (trial.verdict.verdict, trial.verdict.control)
+    return f"{day}: {'the same verdicts' if same else f'<b>{verdict}</b>, control {control}'}"
 
 
 def _interval(found: Verdict | Outcome) -> str:

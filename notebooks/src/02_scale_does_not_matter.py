@@ -504,11 +504,13 @@ for verdict in (blind, power, *elsewhere, matched, sgd_settles, adamw_settles, s
 # ### The record
 #
 # Matched learning rates and the angle per step were tried on two ResNets as well, which takes longer than a notebook may. The
-# table is **not measured here**: it holds what came out when `wdlab reproduce --record` tried every claim of this chapter once,
-# whatever it was, on seeds that nobody had looked at before. (The test examples are the same for all seeds, and all seeds draw
-# their images from one pool.) The twins are small ResNets, trained for as few steps as the twins above; BatchNorm keeps its
-# eps there, and both start a million times as long as drawn, where eps is nothing. The last columns say when it was, and
-# whether a claim or the code behind it has changed since.
+# table is **not measured here**: it holds what came out when `wdlab reproduce --record` tried every claim of this chapter,
+# whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the same for all seeds,
+# and all seeds draw their images from one pool.) The twins are small ResNets, trained for as few steps as the twins above;
+# BatchNorm keeps its eps there, and both start a million times as long as drawn, where eps is nothing. The last columns say
+# when it was, and whether a claim or the code behind it has changed since, and what came out on the same seeds before a change
+# of the code asked for another trial. (On another processor a ResNet is not trained to the same digits, so a verdict near its
+# bar may turn.)
 
 # %%
 recorded("02")

@@ -27,7 +27,7 @@
 # * switch weight decay on and off inside a training loop, and say what that does to accuracy and weight norm;
 # * tell a difference between two arms from luck, with paired seeds and an interval;
 # * name what the finding rests on (a learning rate that falls), and show where it breaks;
-# * say how large the dose of a timing is, and tell timing from dose with arms of equal dose.
+# * say how large the dose of a timing is, and what arms of equal dose can and cannot show.
 #
 # **Before this:** [00 · Start here](00_start_here.ipynb); [01 · What weight decay is](01_what_weight_decay_is.ipynb)
 # explains the update rule and the convex case used here as a control;
@@ -47,7 +47,7 @@ import torch.nn.functional as F
 from IPython.display import Markdown, display
 
 from wdlab import TASKS, Decay, Model, Schedule, Timing, figures, sweep
-from wdlab.claims import CLAIMS, at_equal_dose, linear_accuracy, network, recorded
+from wdlab.claims import CLAIMS, at_equal_dose, half_dose, linear_accuracy, network, recorded
 from wdlab.exercises import chapter03
 from wdlab.lab import CriticalPeriod, Explorer, Lab, Predictions
 from wdlab.stats import paired
@@ -80,8 +80,8 @@ predictions.ask("late", "Decay in the second half only. Where does test accuracy
 # %%
 predictions.ask(
     "dose",
-    "Again the second half only, with λ so large that learning rate × λ adds up to as much as in the first quarter. "
-    "Where does test accuracy end?",
+    "Again the second half only, but with a larger λ: learning rate × λ, summed over its steps, is as much as for decay "
+    "with λ = 0.01 in the first quarter. Where does test accuracy end?",
     PLACES,
 )
 
@@ -258,10 +258,12 @@ early
 # something only because decay that lasts does help this classifier; here is by how much.
 
 # %%
-never, early_end, always = (linear_accuracy(early.seeds, t).mean().item() for t in (timings[0], timings[3], timings[1]))
+without, first_only, throughout = (
+    linear_accuracy(early.seeds, t).mean().item() for t in (timings[0], timings[3], timings[1])
+)
 display(
     Markdown(
-        f"Linear classifier, gain over never: always **{always - never:+.3f}**, first 0.25 {early_end - never:+.3f}."
+        f"Linear classifier, gain over never: always **{throughout - without:+.3f}**, first 0.25 {first_only - without:+.3f}."
     )
 )
 
@@ -279,21 +281,23 @@ for verdict in (early, match, late):
 
 
 # %%
-def gain(timing):
+def over_never(results, timing):
     """Return the gain in test accuracy of `timing` over never, over paired seeds."""
-    return paired(main, "decay.timing", timing, Timing.never())
+    return paired(results, "decay.timing", timing, Timing.never())
 
 
-def place(gained):
-    """Return where an arm that gained so much ends between never and always, as one of the three places."""
-    share = gained / gain(Timing.always()).mean
+def place(gained, whole):
+    """Return where an arm that gained so much of the `whole` ends between never and always, as one of the three places."""
+    share = gained / whole
     return PLACES[0 if share < 1 / 3 else 1 if share < 2 / 3 else 2], f"It had {share:z.0%} of the gain of always."
 
 
 nothing_between = Markdown("On these seeds *always* did not clearly beat *never*, so there is nothing to be between.")
-if gain(Timing.always()).low > 0:
-    early_gain, late_gain = gain(Timing.first(0.25)).mean, gain(Timing.after(0.5)).mean
-    display(predictions.reveal("early", *place(early_gain)), predictions.reveal("late", *place(late_gain)))
+whole = over_never(main, Timing.always())
+if whole.low > 0:
+    first_quarter, second_half = (over_never(main, t).mean for t in (Timing.first(0.25), Timing.after(0.5)))
+    display(predictions.reveal("early", *place(first_quarter, whole.mean)))
+    display(predictions.reveal("late", *place(second_half, whole.mean)))
 else:
     display(nothing_between)
 
@@ -303,66 +307,92 @@ else:
 # All these timings have the same λ. At each step decay adds λw to the gradient, and lr × λ is the share of w that this takes
 # away. (With momentum 0.9 it takes about ten times as much, spread over later steps: the same factor for every timing.) The
 # learning rate falls. So a timing also decides how much decay there is in all: its *dose*, the sum of lr × λ over the steps in
-# which decay acts.
+# which decay acts. Without gradients, decay alone would multiply the weights by about e^(−dose), with momentum 0.9 by about
+# e^(−10 × dose).
 
 
 # %%
-def dose(timing):
+def share_of_dose(timing):
     """Return the dose of `timing` as a share of that of decay throughout."""
     falling = base.schedule.table(base.steps)
     return ((falling * timing.table(base.steps)).sum() / falling.sum()).item()
 
 
-rows = [f"| {timing} | {timing.table(base.steps).mean():.0%} | {dose(timing):.0%} |" for timing in timings]
+rows = [f"| {t} | {t.table(base.steps).mean():.0%} | {share_of_dose(t):.0%} |" for t in timings]
 display(Markdown("\n".join(["| decay acts | share of the steps | share of the dose |", "|---|---|---|", *rows])))
-as_much = round(weight_decay * dose(Timing.first(0.25)) / dose(Timing.after(0.5)), 2)
-display(
-    Markdown(
-        f"For as large a dose as *first 0.25* has, *after 0.5* needs a λ of **{as_much:g}**, not {weight_decay:g}."
-    )
-)
 
 # %% [markdown]
-# Under this learning rate late decay is also *weak* decay. Timing and dose move together, as they do for everybody who
-# keeps λ and lets the learning rate fall, so none of the claims above can tell them apart: that late decay does little was
-# to be expected of so small a dose. It takes one more arm, late decay with the λ just printed. (In the Lab above it is
-# `lab.run(timing="late", weight_decay=as_much)`. One run is a picture, not a finding.)
+# Under this learning rate late decay is also *weak* decay. Timing and dose move together wherever decay is multiplied by a
+# learning rate that falls and λ stays, so none of the claims above can tell them apart: if late decay does little, so small a
+# dose may be why. It takes arms of equal dose, and there are two ways to make them.
 #
-# The claim compares the two arms of equal dose. Its control asks whether that dose, given late, helps at all.
+# **One λ, two windows.** The first ends, and the second begins, where half of the dose is given.
+
+# %%
+half = half_dose(base)
+halves = Timing.first(half), Timing.after(half)
+told = ", ".join(
+    f"*{t}* has {share_of_dose(t):.0%} of the dose in {t.table(base.steps).mean():.0%} of the steps" for t in halves
+)
+display(Markdown(f"{told}."))
+
+# %%
+late_half = check("late-half-of-the-dose-matches")
+late_half
+
+# %% [markdown]
+# **One dose, two λ.** Decay in the first quarter against decay from half-way on, which needs a larger λ for as large a dose.
+# Here the control is a second question rather than a test of the measurement: what does that dose gain over *never* when it is
+# given late? (In the Lab above one such run is `lab.run(timing="late", weight_decay=as_much)`: a picture, not a finding.)
+
+# %%
+early_then, late_then = Timing.first(0.25), Timing.after(0.5)
+as_much = at_equal_dose(base, late_then, like=early_then).strength
+print(f"For as large a dose as {early_then} has, {late_then} needs a λ of {as_much:.3g}, not 0.01.")
 
 # %%
 even = check("early-beats-late-at-equal-dose")
 even
 
 # %% tags=["nbval-check-output"]
-print(f"{even.id}: {even.verdict}; control {even.control}")
+for verdict in (late_half, even):
+    print(f"{verdict.id}: {verdict.verdict}; control {verdict.control}")
 
 # %%
-never, first, after = Timing.never(), Timing.first(0.25), Timing.after(0.5)
-arms = {str(timing): Decay(0.01, timing) for timing in (never, first, after)}
-arms[f"{after}, dose of {first}"] = at_equal_dose(base, after, like=first)
-rows = ["| decay acts | λ | test accuracy | weight norm at the end |", "|---|---|---|---|"]
-for label, decay in arms.items():
-    ends = sweep([replace(base, seed=s, decay=decay) for s in seeds], device=device).table.mean(numeric_only=True)
-    rows.append(f"| {label} | {decay.strength:.2g} | {ends['test_accuracy']:.3f} | {ends['weight_norm']:.1f} |")
+rivals = {str(t): Decay(0.01, t) for t in (Timing.never(), *halves, early_then, Timing.always(), late_then)}
+rivals[f"{late_then}, dose of {early_then}"] = Decay(as_much, late_then)
+equal = sweep([replace(base, seed=s, decay=d) for s in even.seeds for d in rivals.values()], device=device)
+means = equal.table.assign(arm=[*rivals] * len(even.seeds)).groupby("arm", sort=False).mean(numeric_only=True)
+heads = ("decay acts", "λ", "test accuracy", "training loss", "turn of a step at the end", "weight norm at the end")
+rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+for arm, end in means.iterrows():
+    cells = (f"{rivals[arm].strength:.3g}", f"{end['test_accuracy']:.3f}", f"{end['train_loss']:.2f}")
+    rows.append(f"| {' | '.join((arm, *cells, f'{end.rotation:.1e}', f'{end.weight_norm:.1f}'))} |")
 display(Markdown("\n".join(rows)))
 
 # %%
-told = (
-    predictions.reveal("dose", *place(even.control_outcome.effect))
-    if gain(Timing.always()).low > 0
-    else nothing_between
-)
-told
+whole = paired(equal, "decay", Decay(0.01, Timing.always()), Decay(0.01, Timing.never()))
+late_gain = paired(equal, "decay", Decay(as_much, late_then), Decay(0.01, Timing.never()))
+answer = predictions.reveal("dose", *place(late_gain.mean, whole.mean)) if whole.low > 0 else nothing_between
+answer
 
 # %% [markdown]
-# If the claim is supported and its control vanishes, timing counts beyond dose here. If late decay gained as much, dose
-# would have been the whole story. Doses are equal in one sense, the sum of lr × λ; it is the share that decay takes from the
-# weights, to first order, but not the only thing one may hold equal.
+# How to read them. *late-half-of-the-dose-matches*, if it is supported and its control vanishes, says that it did not matter
+# whether the dose came in the few first steps or in the many that follow: more than *when decay acts* it was *how much of it
+# there is*. *early-beats-late-at-equal-dose*, if it is supported, says that this has an end: given from half-way on, as large a
+# dose was worth less. A control below 0 would say that late decay did harm, and that part of the difference is this harm; a
+# control above the bar, that the dose helps late, too, and early more. *Inconclusive* says that these seeds do not decide.
 #
-# Look at the last column, too. (Looked at afterwards: no claim was fixed about it.) Does the arm with the shortest weights
-# have the best accuracy? A norm that gets small when the learning rate is nearly spent has few steps left to make larger. So
-# if a small norm is what helps, it has to be small while there is still learning to be done. Notebook 04 sets it by hand.
+# Equal means one thing here: without gradients both arms would make the weights about equally much shorter. In the second
+# comparison λ is not equal. Late decay needs many times as much, so against the same gradient of the loss it pulls many times
+# as hard, on the last layer too, which no BatchNorm follows. Compare the training losses, and how far (in radians) a step still
+# turns the weights at the end: has the late arm come to rest? Whether the time makes the difference, or the λ that the time
+# calls for, this comparison cannot say. The first one has neither trouble.
+#
+# Look at the last columns, too. (Looked at afterwards: no claim was fixed about them.) Has the arm with the shortest weights the
+# best accuracy? If not, a small norm at the end is not enough. Short weights make a step turn further, late in the run too, and
+# nothing here says why that pays at one time and not at another. Notebook 04 sets norm and effective learning rate by hand,
+# over the whole run.
 
 # %% [markdown]
 # ### The critical period
@@ -382,14 +412,15 @@ gains = figures.critical_period(period["until"], period["since"])
 gains
 
 # %% [markdown]
-# So here is the dose beside the gain. Find an early and a late window of about the same dose: do they gain about the same?
-# (These are numbers of the figure, looked at afterwards. No claim was fixed about them.)
+# So here is the dose beside the gain. Where the doses of the two columns come close to each other, do they gain about the same?
+# And where *from t0* starts later? (These are numbers of the figure, looked at afterwards. No claim was fixed about them; the
+# first claim on equal doses was fixed after a look at this table.)
 
 # %%
 rows = ["| t0 | dose until t0 | gain | dose from t0 | gain |", "|---|---|---|---|---|"]
 found = {side: list(part["gain"]) for side, part in gains.data.groupby("side", sort=False)}
 for t0, until, since in zip(moments, *found.values(), strict=True):
-    shares = [dose(arm(t0)) for arm in arms.values()]
+    shares = [share_of_dose(arm(t0)) for arm in arms.values()]
     rows.append(f"| {t0:g} | {shares[0]:.0%} | {until:+z.3f} | {shares[1]:.0%} | {since:+z.3f} |")
 display(Markdown("\n".join(rows)))
 
@@ -436,7 +467,9 @@ predictions.reveal("constant", answer, f"At a constant rate it ended {kept:.0%} 
 # ## Other networks, other data
 #
 # So far this is one small network. First the width, then another architecture
-# on the same signals, then real images: Fashion-MNIST at 14 × 14 pixels with a small ResNet.
+# on the same signals, then real images: Fashion-MNIST at 14 × 14 pixels with a small ResNet. (The control on images
+# is late decay at the *same* λ, so with a small share of the dose: it shows that decay as such is not enough, and does not tell
+# timing from dose.)
 
 # %%
 widths = (16, 64) if scale == "ci" else (50, 200)
@@ -447,8 +480,8 @@ for width in widths:
         [replace(base, seed=s, model=Model(width=width), decay=Decay(0.01, t)) for s in seeds[:5] for t in arm],
         device=device,
     )
-    gain = paired(wide, "decay.timing", *arm)
-    rows.append(f"| {width} | {gain.mean:+.3f} | {gain.low:+.3f} to {gain.high:+.3f} |")
+    wider = paired(wide, "decay.timing", *arm)
+    rows.append(f"| {width} | {wider.mean:+.3f} | {wider.low:+.3f} to {wider.high:+.3f} |")
 display(
     Markdown("\n".join(["| width | gain of first 0.25 over never | 95% interval (5 seeds) |", "|---|---|---|", *rows]))
 )
@@ -467,7 +500,7 @@ images
 # left of it.
 
 # %%
-figures.forest([early, match, late, even, norm, signals, images])
+figures.forest([early, match, late, late_half, even, norm, signals, images])
 
 # %% tags=["nbval-check-output"]
 for verdict in (norm, signals, images):
@@ -477,9 +510,10 @@ for verdict in (norm, signals, images):
 # ### The record
 #
 # Above are the seeds of this notebook, which those who wrote it have seen as well. The table is **not measured here**: it holds
-# what came out when `wdlab reproduce --record` tried every claim of this chapter once, whatever it was, on seeds that nobody had
-# looked at before. (The test examples are the same for all
-# seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and whether a claim or the code behind it has changed since.
+# what came out when `wdlab reproduce --record` tried every claim of this chapter, whatever came out, on seeds that nobody had
+# looked at when the claim was fixed. (The test examples are the same for all seeds, and all seeds draw
+# their images from one pool of Fashion-MNIST.) The last columns say when that was, whether a claim or the code behind it has changed
+# since, and what came out on the same seeds before, if a change of the code asked for another trial.
 
 # %%
 recorded("03")
@@ -630,9 +664,10 @@ chapter03.check_training_step(step_with_toggle)
 #
 # * **The controls.** Had the convex model kept the same gain from early decay, a model with no path to remember would show
 #   it too; had *late* done as well as *early*, the story would be about decay as such. The grey rows above are where to look.
-# * **Dose.** Had late decay with as large a dose as early decay's done as well, the story would be about dose, not about
-#   timing. One dose was tried, in one network, and it takes so large a λ that late decay might also do harm which has
-#   nothing to do with timing: the control shows that it does not help, not why.
+# * **Dose.** Had decay from half-way on done as well at an equal dose, the story would be about dose alone; had the later half
+#   of the dose done worse at one λ, it would be about the first steps alone. A control that *vanishes* says that late decay
+#   gained less than the bar of its claim, not that it gained nothing: read its interval. One network was tried. Bars and
+#   numbers of seeds of both claims were fixed after a look at seeds from 10,000 on; the record has other seeds.
 # * **The schedule.** Under a constant learning rate decay as such does something else. Other schedules you can try:
 #   `Schedule("cosine")` in the cell with `constant`. Look at the norm before you look at the accuracy.
 # * **Size.** These networks are small and the data are simple. On compositional toy tasks the reverse has been reported,
@@ -653,12 +688,12 @@ chapter03.check_training_step(step_with_toggle)
 predictions.score()
 
 # %% [markdown]
-# **In three sentences.** In the MLP decay in the first part of training keeps most of what decay throughout gives, and
-# decay that comes late gives little; in the two ResNets early decay beats none (decay throughout was not tried there). With
-# one λ under a falling learning rate late decay is also weak decay, so arms of equal dose were compared as well, and the
-# verdicts above say how far all of that held on your seeds. After early decay the norm stays lower than without decay when the
-# learning rate falls; whether that is the reason, this notebook does not show, and in a convex model trained to convergence
-# at a constant learning rate decay that has ended leaves no trace, for such a model comes to rest and forgets its path.
+# **In three sentences.** Where the verdicts above say *supported*, decay in the first quarter keeps most of what decay throughout
+# gives in the MLP, and decay from half-way on gives little, with one λ and with as large a dose; two windows that share the
+# dose of one λ evenly do about equally well, so neither the first steps alone nor the dose alone is the whole story. In the two
+# ResNets only early decay against none was tried, and the record says where that stood.
+# Early decay leaves the norm lower when the learning rate falls, which this notebook does not show to be the reason; a convex
+# model trained to convergence at a constant learning rate keeps no trace of decay that has ended.
 #
 # **Next:** [04 · The norm stays small](04_the_norm_stays_small.ipynb) asks whether the small norm is the cause;
 # [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) measures these networks. Or play with what you now know in

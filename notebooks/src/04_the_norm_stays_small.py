@@ -367,12 +367,14 @@ display(
 # %% [markdown]
 # ## Other networks, other data, other seeds
 #
-# The same claims for a 1-D ResNet on the same signals and for a 2-D ResNet on Fashion-MNIST. Convolutions take longer than
-# you want to wait, so this is **not measured here**: it is what came out when `wdlab reproduce --record` tried every claim of
-# the chapter once, whatever it was, on seeds that nobody had looked at before. (The test examples are the same for all seeds,
-# and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and whether a claim or
-# the code behind it has changed since. `check("steps-turn-further-signals")` measures one of them on your machine, on the
-# seeds of this notebook; with ResNets that takes minutes.
+# The same claims for a 1-D ResNet on the same signals and for a 2-D ResNet on Fashion-MNIST. Convolutions take longer than you
+# want to wait, so this is **not measured here**: it is what came out when `wdlab reproduce --record` tried every claim of the
+# chapter, whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the same for
+# all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and whether a
+# claim or the code behind it has changed since, and what came out on the same seeds before a change of the code asked for
+# another trial. (On another processor a ResNet is not trained to the same digits, so a verdict near its bar may turn.)
+# `check("steps-turn-further-signals")` measures one of them on your machine, on the seeds of this notebook; with ResNets that
+# takes minutes.
 
 # %%
 elsewhere = recorded("04")

@@ -453,11 +453,13 @@ display(Markdown("\n".join(rows)))
 #
 # The same claims for a 1-D ResNet on MNIST-1D and a 2-D ResNet on Fashion-MNIST, five timings a seed. Convolutions take longer
 # than you want to wait, so this is **not measured here**: it is what came out when `wdlab reproduce --record` tried every claim
-# of the chapter once, whatever it was, on seeds that nobody had looked at before. (The test examples are the same for all
-# seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and whether a claim
-# or the code behind it has changed since. `check("relative-noise-sees-timing-signals")` measures one on your machine, on the
-# seeds of this notebook; with ResNets that takes minutes. For the ResNets the control of *relative-noise-sees-timing* is
-# noise of one size on the same nets, and not other strengths, as for the MLP.
+# of the chapter, whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the
+# same for all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and
+# whether a claim or the code behind it has changed since, and what came out on the same seeds before a change of the code asked
+# for another trial. (On another processor a ResNet is not trained to the same digits, so a verdict near its bar may turn.)
+# `check("relative-noise-sees-timing-signals")` measures one on your machine, on the seeds of this notebook; with ResNets that
+# takes minutes. For the ResNets the control of *relative-noise-sees-timing* is noise of one size on the same nets, and not
+# other strengths, as for the MLP.
 
 # %%
 elsewhere = recorded("05")

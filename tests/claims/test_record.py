@@ -34,6 +34,8 @@ def test_a_number_that_is_none_comes_back_as_nan(tmp_path) -> None:
     record.put(broken.check(), "2026-01-02", path)
     assert "NaN" not in path.read_text()
     (verdict,) = record.read([broken], path).verdicts
+    told = record.read([broken], path)._repr_html_()
+    assert "undefined (no number for 1 of 3 seeds) points" in told and "nan" not in told
     assert math.isnan(verdict.values[1]) and math.isnan(verdict.low) and verdict.verdict == "inconclusive"
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from wdlab.claims import Verdict, recorded
-from wdlab.figures import beside, what_stood
+from wdlab.figures import beside, forest, what_stood
 from wdlab.figures.verdicts import stands
 
 
@@ -34,6 +34,14 @@ def test_the_sentence_counts_those_that_stand_and_says_of_each_what_became_of_it
     assert what_stood([NO, UNSURE], "on couplings") == (
         "Of the 2 claims on couplings none stood on these seeds: *late* (not supported), *wide* (inconclusive)."
     )
+
+
+def test_an_effect_that_is_undefined_is_said_in_the_picture_and_in_its_words() -> None:
+    nan = float("nan")
+    drawn = forest([YES, replace(UNSURE, effect=nan, low=nan, high=nan)])
+    assert "wide undefined (no number for a seed), bar" in drawn.alt and "nan" not in drawn.alt
+    (axes,) = drawn.figure.axes
+    assert [text.get_text().strip() for text in axes.texts] == ["no number for a seed"]
 
 
 @pytest.mark.parametrize(

@@ -201,4 +201,6 @@ def _told(trial: Trial, day: str, verdict: str, control: str) -> str:
 
 
 def _interval(found: Verdict | Outcome) -> str:
+    if not math.isfinite(found.effect):
+        return f"undefined (no number for {sum(map(math.isnan, found.values))} of {len(found.values)} seeds)"
     return f"{found.effect:+.3g} ({found.low:+.3g} to {found.high:+.3g})"

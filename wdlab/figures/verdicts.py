@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 
 from wdlab.claims import Verdict
 from wdlab.figures.drawn import Drawn
-from wdlab.figures.style import COLOURS, FAINT, name, panels
+from wdlab.figures.style import COLOURS, FAINT, INK, name, panels
 
 
 class Row(NamedTuple):
@@ -58,7 +59,8 @@ def beside(verdicts: Sequence[Verdict]) -> str:
 
 
 def _in_words(row: Row) -> str:
-    measured = f"{row.effect:+.3g} ({row.low:+.3g} to {row.high:+.3g})"
+    known = math.isfinite(row.effect)
+    measured = f"{row.effect:+.3g} ({row.low:+.3g} to {row.high:+.3g})" if known else "undefined (no number for a seed)"
     if row.row == "control":
         return f"its control {measured}, {row.verdict}"
     return f"{row.id} {measured}, bar {row.smallest:+.3g}, {row.verdict}"
@@ -78,6 +80,8 @@ def _label(row: Row) -> str:
 
 def _draw(axes: Axes, height: float, row: Row) -> None:
     shape, colour = ("o", COLOURS[0]) if row.row == "claim" else ("s", FAINT)
+    if not math.isfinite(row.effect):
+        axes.text(row.smallest, height, "  no number for a seed", color=INK, va="center")
     reach = [[row.effect - row.low], [row.high - row.effect]]
     axes.errorbar([row.effect], [height], xerr=reach, fmt=shape, color=colour, capsize=4, linewidth=2)
     axes.plot([row.smallest] * 2, [height - 0.35, height + 0.35], color=COLOURS[1], linewidth=2.5)

@@ -500,8 +500,9 @@ forest(everywhere)
 #
 # Tau moves in steps, for it counts pairs. Two networks whose test errors lie a few examples apart change places with little:
 # even the order in which a computer adds up may be enough, for training magnifies what is tiny. So the same seeds on another
-# machine may give another verdict where an interval ends near its bar; that is not measured here. What can be: leave out one
-# seed at a time, and see which verdicts stay. (Fewer seeds also make wider intervals, so some *inconclusive* here is due to their number.)
+# machine may give another verdict where an interval ends near its bar: the last column of the record says where one turned.
+# How much hangs on a single seed can be measured here: leave out one at a time, and see which verdicts stay. (Fewer seeds also
+# make wider intervals, so some *inconclusive* is due to their number.)
 
 # %%
 rows = ["| claim | seeds from | verdict | with one seed left out |", "|---|---|---|---|"]

@@ -220,14 +220,23 @@ def test_late_decay_at_equal_dose_has_the_dose_of_early_decay_and_nothing_else_c
         claims.at_equal_dose(run, claims.NEVER)
 
 
-def test_both_arms_of_the_claim_about_equal_doses_have_one_dose(monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("early-beats-late-at-equal-dose", "measure"), ("early-beats-late-at-equal-dose", "control"),
+     ("late-half-of-the-dose-matches", "measure")],
+)  # fmt: skip
+def test_the_arms_of_claims_about_equal_doses_have_one_dose(monkeypatch, name: str, part: str) -> None:
     seen: list[Run] = []
     monkeypatch.setattr(claims.arms, "sweep", lambda runs, device: seen.extend(runs) or real_sweep(runs[:0]))
     with pytest.raises(ValueError, match="give one or more"):
-        CLAIMS["early-beats-late-at-equal-dose"].measure(SETTING)
-    doses = {run.decay.timing: chapter03.dose(run, run.decay.timing) for run in seen}
-    assert set(doses) == {claims.EARLY, claims.LATE} and len(seen) == 2 * len(SETTING.seeds)
-    assert doses[claims.EARLY] == pytest.approx(doses[claims.LATE]) and doses[claims.EARLY] > 0
+        getattr(CLAIMS[name], part)(SETTING)
+    base = claims.network(SETTING.scale)
+    wanted = chapter03.dose(base, claims.EARLY)
+    if name.startswith("late"):
+        wanted = chapter03.dose(base, claims.ALWAYS) / 2
+    doses = [chapter03.dose(run, run.decay.timing) for run in seen if run.decay.timing != claims.NEVER]
+    assert len(seen) == 2 * len(SETTING.seeds) and len(doses) == len(seen) // (2 if part == "control" else 1)
+    assert doses == pytest.approx([wanted] * len(doses), abs=base.optimizer.lr * base.decay.strength)
 
 
 @pytest.mark.parametrize("scale", SCALES)

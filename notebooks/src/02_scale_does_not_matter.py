@@ -509,8 +509,9 @@ for verdict in (blind, power, *elsewhere, matched, sgd_settles, adamw_settles, s
 # and all seeds draw their images from one pool.) The twins are small ResNets, trained for as few steps as the twins above;
 # BatchNorm keeps its eps there, and both start a million times as long as drawn, where eps is nothing. The last columns say
 # when it was, and whether a claim or the code behind it has changed since, and what came out on the same seeds before a change
-# of the code asked for another trial. (On another processor a ResNet is not trained to the same digits, so a verdict near its
-# bar may turn.)
+# of the code asked for another trial. (Convolutions repeat to the last digit only where processor, threads and batches of runs
+# are the same, and training magnifies the rest: for what hangs on test errors of ResNets the same seeds elsewhere are as good
+# as new ones, and verdicts turned.)
 
 # %%
 recorded("02")

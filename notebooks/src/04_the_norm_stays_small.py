@@ -372,9 +372,10 @@ display(
 # chapter, whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the same for
 # all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and whether a
 # claim or the code behind it has changed since, and what came out on the same seeds before a change of the code asked for
-# another trial. (On another processor a ResNet is not trained to the same digits, so a verdict near its bar may turn.)
-# `check("steps-turn-further-signals")` measures one of them on your machine, on the seeds of this notebook; with ResNets that
-# takes minutes.
+# another trial. (Convolutions repeat to the last digit only where processor, threads and batches of runs are the same, and
+# training magnifies the rest: for what hangs on test errors of ResNets the same seeds elsewhere are as good as new ones, and
+# verdicts turned.) `check("steps-turn-further-signals")` measures one of them on your machine, on the seeds of this notebook;
+# with ResNets that takes minutes.
 
 # %%
 elsewhere = recorded("04")
@@ -382,13 +383,15 @@ elsewhere
 
 # %% [markdown]
 # A claim carries over where it is supported *and* its control vanishes. *Inconclusive* is no support, and *not supported* says
-# that the effect lies below the bar. Read the claims about arms together with what early decay gains on the same network (the
-# claims of [03 · Early weight decay](03_early_weight_decay.ipynb), tried in the same way, stand in the next table): where it
-# gains nothing there is nothing to recover; where it loses, a copy that does nothing would recover "over half"; and where a
-# small norm gains nothing in any case, *small-norm-alone-gains-little* passes, and only its control says that there was
-# nothing to lose. The angle of a step depends on the norm and also on the gradient, so on how closely each network fits its
-# training set by then, and there seeds may differ. Where the control at a constant rate does not vanish, it stays open whether
-# such a rate takes the larger angle, or the small norm, away on that network.
+# that the effect lies below the bar. *Undefined* says that a run of one seed diverged, so that its seed has no number and the
+# claim no verdict but *inconclusive*. (The run that diverged here did so with one thread, and not with two.) Read the claims
+# about arms together with what early decay gains on the same network (the claims of [03 · Early weight
+# decay](03_early_weight_decay.ipynb), tried in the same way, stand in the next table): where it gains nothing there is nothing
+# to recover; where it loses, a copy that does nothing would recover "over half"; and where a small norm gains nothing in any
+# case, *small-norm-alone-gains-little* passes, and only its control says that there was nothing to lose. The angle of a step
+# depends on the norm and also on the gradient, so on how closely each network fits its training set by then, and there seeds
+# may differ. Where the control at a constant rate does not vanish, it stays open whether such a rate takes the larger angle, or
+# the small norm, away on that network.
 
 # %%
 recorded("03", "early-beats-never", "early-beats-never-signals", "early-beats-never-images")

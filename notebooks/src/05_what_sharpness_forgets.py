@@ -456,10 +456,11 @@ display(Markdown("\n".join(rows)))
 # of the chapter, whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the
 # same for all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and
 # whether a claim or the code behind it has changed since, and what came out on the same seeds before a change of the code asked
-# for another trial. (On another processor a ResNet is not trained to the same digits, so a verdict near its bar may turn.)
-# `check("relative-noise-sees-timing-signals")` measures one on your machine, on the seeds of this notebook; with ResNets that
-# takes minutes. For the ResNets the control of *relative-noise-sees-timing* is noise of one size on the same nets, and not
-# other strengths, as for the MLP.
+# for another trial. (Convolutions repeat to the last digit only where processor, threads and batches of runs are the same, and
+# training magnifies the rest: for what hangs on test errors of ResNets the same seeds elsewhere are as good as new ones, and
+# verdicts turned.) `check("relative-noise-sees-timing-signals")` measures one on your machine, on the seeds of this notebook;
+# with ResNets that takes minutes. For the ResNets the control of *relative-noise-sees-timing* is noise of one size on the same
+# nets, and not other strengths, as for the MLP.
 
 # %%
 elsewhere = recorded("05")
@@ -500,9 +501,10 @@ forest(everywhere)
 #
 # Tau moves in steps, for it counts pairs. Two networks whose test errors lie a few examples apart change places with little:
 # even the order in which a computer adds up may be enough, for training magnifies what is tiny. So the same seeds on another
-# machine may give another verdict where an interval ends near its bar: the last column of the record says where one turned.
-# How much hangs on a single seed can be measured here: leave out one at a time, and see which verdicts stay. (Fewer seeds also
-# make wider intervals, so some *inconclusive* is due to their number.)
+# machine are another sample, and may give another verdict even where an interval ended well clear of its bar: the last column of
+# the record says where one turned. How much hangs on a single seed can be measured here: leave out one at a time, and see which
+# verdicts stay. (That cannot show what another machine would do. Fewer seeds also make wider intervals, so some *inconclusive* is
+# due to their number.)
 
 # %%
 rows = ["| claim | seeds from | verdict | with one seed left out |", "|---|---|---|---|"]

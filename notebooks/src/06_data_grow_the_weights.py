@@ -475,8 +475,9 @@ images
 # **not measured here**: it holds what came out when `wdlab reproduce --record` tried every claim of this chapter, whatever came
 # out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the same for all seeds, and all seeds
 # draw their images from one pool.) The last columns say when it was, and whether a claim or the code behind it has changed
-# since, and what came out on the same seeds before a change of the code asked for another trial. (On another processor a ResNet
-# is not trained to the same digits, so a verdict near its bar may turn.)
+# since, and what came out on the same seeds before a change of the code asked for another trial. (Convolutions repeat to the
+# last digit only where processor, threads and batches of runs are the same, and training magnifies the rest: for what hangs on
+# test errors of ResNets the same seeds elsewhere are as good as new ones, and verdicts turned.)
 
 # %%
 recorded("06")

@@ -56,9 +56,12 @@ def test_what_came_out_before_stays_beside_what_came_out_last(tmp_path) -> None:
     assert trial.before == (("2026-01-01", "supported", "vanishes"), ("2026-01-02", "inconclusive", "vanishes"))
     told = record.read([twice], path)._repr_html_()
     assert "2026-01-01: <b>supported</b>, control vanishes; 2026-01-02: the same verdicts" in told
-    for other in (replace(twice, statement="It was.").check(seed_offset=1000), twice.check(seed_offset=2000)):
-        record.put(other, "2026-01-04", path)
-        assert json.loads(path.read_text())["good"]["before"] == [], "another claim, or other seeds"
+    kept = path.read_text()
+    others = (replace(twice, statement="It was."), 1000, "demo"), (twice, 2000, "demo"), (twice, 1000, "gpu")
+    for other, first, scale in others:
+        path.write_text(kept)
+        record.put(other.check(scale, seed_offset=first), "2026-01-04", path)
+        assert json.loads(path.read_text())["good"]["before"] == [], "another claim, other seeds or another scale"
 
 
 def test_it_says_what_has_changed_since(tmp_path, monkeypatch) -> None:
@@ -191,8 +194,8 @@ def test_what_is_on_record_follows_from_its_values_on_seeds_nobody_had_seen(verd
     assert len(verdict.seeds) == CLAIMS[verdict.id].levels[verdict.scale].seeds
 
 
-def test_the_record_holds_no_claim_that_is_not_there_any_more() -> None:
-    assert set(json.loads(record.RECORD.read_text())) <= set(CLAIMS)
+def test_every_claim_is_on_record_and_no_other() -> None:
+    assert set(json.loads(record.RECORD.read_text())) == set(CLAIMS)
 
 
 SOURCES = Path(__file__).parents[2] / "notebooks" / "src"

@@ -55,7 +55,7 @@ def of_chapter(chapter: str) -> tuple[Claim, ...]:
 
 
 def recorded(chapter: str, *ids: str) -> Record:
-    """Return what came out when the claims of a chapter, or those called `ids`, were tried once on unseen seeds.
+    """Return what is on record of the claims of a chapter, or of those called `ids`; see `wdlab.claims.record`.
 
     Raises ValueError for a chapter without claims and for an id that is none of its.
     """

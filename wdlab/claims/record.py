@@ -3,8 +3,8 @@
 Convolutions take longer than a notebook has, and a claim that was fixed after a look at some seeds wants others.
 `wdlab reproduce --record` tries claims and keeps their verdicts in RECORD. Notebooks show them, and say that they are
 not measured there. Nothing else writes the file, and a claim is not tried again until it changes, or its code. What
-came out before stays on record beside the new verdict: on another machine, whose processor rounds in another order, the
-same seeds train convolutions to other numbers, and a verdict near its bar may turn.
+came out before stays on record beside the new verdict: with another processor, or another number of threads, the same
+seeds train convolutions to other numbers, and verdicts turn.
 """
 
 from __future__ import annotations
@@ -105,8 +105,9 @@ def put(verdict: Verdict, date: str, path: Path | None = None) -> None:
 
 
 def _before(entry: Mapping[str, Any], verdict: Verdict) -> list[list[str]]:
-    """The trials before this one: none where the claim, and with it the seeds, has changed."""
-    if any(entry[name] != getattr(verdict, name) for name in ASKED) or entry["seeds"] != list(verdict.seeds):
+    """The trials before this one of the same claim, at the same scale and on the same seeds."""
+    same = all(entry[name] == getattr(verdict, name) for name in (*ASKED, "scale"))
+    if not same or entry["seeds"] != list(verdict.seeds):
         return []
     return [*entry.get("before", []), [entry["date"], entry["verdict"], entry["control"]]]
 
@@ -191,7 +192,7 @@ def _cells(trial: Trial) -> tuple[str, ...]:
         f"{v.seeds[0]} to {v.seeds[-1]}",
         trial.date,
         trial.since or "nothing changed",
-        "; ".join(_told(trial, *earlier) for earlier in trial.before) or "not tried",
+        "; ".join(_told(trial, *earlier) for earlier in trial.before) or "nothing on these seeds",
     )
 
 

@@ -66,7 +66,8 @@ display(
 # ## First, commit to a guess
 #
 # A guess you have written down teaches you more than one you only had. Nobody sees it but you (unless your teacher gathers
-# answers, without names; the question then says so). Commit before you run on: *Run All* goes straight to the answers.
+# answers, without names; the question then says so). Commit before you run on, and then run on with *Run Selected Cell and All
+# Below*: *Run All* asks anew, forgets your answers and goes straight to the results.
 #
 # The network below trains for a fixed number of steps. Weight decay, left on all the time, usually lowers its test error.
 # Suppose you switch decay on **only for the first quarter** of the training and then never again.

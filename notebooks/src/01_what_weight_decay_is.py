@@ -64,10 +64,10 @@ device = "auto"
 # %% [markdown]
 # ## Commit to a guess
 #
-# There are two ways to write weight decay of strength λ. Add the penalty (λ/2)‖w‖² to the loss, whose gradient is λw:
-# that is **l2**. Or leave the loss alone and multiply the weights by 1 − lr λ at every step: that is **decoupled**.
-# Both start from the same weights, with the same learning rate and the same λ, and train for a long time.
-# Commit before you run on: *Run All* goes straight to the answers.
+# There are two ways to write weight decay of strength λ. Add the penalty (λ/2)‖w‖² to the loss, whose gradient is λw: that is
+# **l2**. Or leave the loss alone and multiply the weights by 1 − lr λ at every step: that is **decoupled**. Both start from the
+# same weights, with the same learning rate and the same λ, and train for a long time. Commit before you run on, and then run on
+# with *Run Selected Cell and All Below*: *Run All* asks anew, forgets your answers and goes straight to the results.
 
 # %%
 predictions = Predictions()

@@ -78,10 +78,10 @@ device = "auto"
 # %% [markdown]
 # ## Commit to a guess
 #
-# A network with BatchNorm behind every hidden layer has been trained. Now every hidden weight is multiplied by 3, and
-# what BatchNorm remembers for evaluation is brought up to date. Commit before you run on: *Run All* goes straight to the
-# answers. The last question wants a number, how far it may be off, and how sure you are of that: together they say how
-# likely you think every other number.
+# A network with BatchNorm behind every hidden layer has been trained. Now every hidden weight is multiplied by 3, and what
+# BatchNorm remembers for evaluation is brought up to date. Commit before you run on, and then run on with *Run Selected Cell
+# and All Below*: *Run All* asks anew, forgets your answers and goes straight to the results. The last question wants a number,
+# how far it may be off, and how sure you are of that: together they say how likely you think every other number.
 
 # %%
 predictions = Predictions()
@@ -507,11 +507,10 @@ for verdict in (blind, power, *elsewhere, matched, sgd_settles, adamw_settles, s
 # table is **not measured here**: it holds what came out when `wdlab reproduce --record` tried every claim of this chapter,
 # whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the same for all seeds,
 # and all seeds draw their images from one pool.) The twins are small ResNets, trained for as few steps as the twins above;
-# BatchNorm keeps its eps there, and both start a million times as long as drawn, where eps is nothing. The last columns say
-# when it was, and whether a claim or the code behind it has changed since, and what came out on the same seeds before a change
-# of the code asked for another trial. (Convolutions repeat to the last digit only where processor, threads and batches of runs
-# are the same, and training magnifies the rest: for what hangs on test errors of ResNets the same seeds elsewhere are as good
-# as new ones, and verdicts turned.)
+# BatchNorm keeps its eps there, and both start a million times as long as drawn, where eps is nothing. The last three columns
+# say when it was tried, what has changed since, and what the same seeds gave in an earlier trial, if there was one.
+# (Convolutions repeat to the last digit only where processor, threads and batches of runs are the same, and training magnifies
+# the rest: for what hangs on test errors of ResNets the same seeds elsewhere are as good as new ones, and verdicts turned.)
 
 # %%
 recorded("02")

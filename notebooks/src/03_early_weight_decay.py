@@ -13,8 +13,8 @@
 # %% [markdown]
 # # 03 · Early weight decay
 #
-# **Decay in the first part of training reaches about the accuracy of decay throughout; decay that comes late reaches
-# about that of none.**
+# **When does weight decay matter: in the first part of training, in the last, or all the time? And is it the time, or how
+# much decay falls into it?**
 #
 # {{badges}} · {{minutes}} on two CPU cores · no GPU needed
 #
@@ -25,9 +25,9 @@
 # ## What you will be able to do
 #
 # * switch weight decay on and off inside a training loop, and say what that does to accuracy and weight norm;
-# * tell a difference between two arms from luck, with paired seeds and an interval;
+# * tell a difference between two arms (groups of runs that differ in one thing) from luck, with paired seeds and an interval;
 # * name what the finding rests on (a learning rate that falls), and show where it breaks;
-# * say how large the dose of a timing is, and what arms of equal dose can and cannot show.
+# * say how large the dose of a timing is (how much decay it gives in all), and what arms of equal dose can and cannot show.
 #
 # **Before this:** [00 · Start here](00_start_here.ipynb); [01 · What weight decay is](01_what_weight_decay_is.ipynb)
 # explains the update rule and the convex case used here as a control;
@@ -39,6 +39,7 @@
 # and so are the controls, except that the contrast with convex problems is Golatkar's.
 
 # %%
+import math
 import os
 from dataclasses import replace
 
@@ -63,9 +64,10 @@ device = "auto"
 # %% [markdown]
 # ## Commit to a guess
 #
-# Four questions about the measurements to come, and one curve to draw. Your answers stay in this notebook's memory (unless
-# your teacher gathers them, without names; the questions then say so), and the last cell scores them. Commit before you run
-# on: *Run All* goes straight to the answers.
+# Four questions about the measurements to come, and one curve to draw. Your answers stay in this notebook's memory (unless your
+# teacher gathers them, without names; the questions then say so), and the last cell scores them. (Cut the way from *never* to
+# *always* into three equal parts: *near never*, *about half-way*, *near always*.) Commit before you run on, and then run on
+# with *Run Selected Cell and All Below*: *Run All* asks anew, forgets your answers and goes straight to the results.
 
 # %%
 predictions = Predictions()
@@ -80,8 +82,8 @@ predictions.ask("late", "Decay in the second half only. Where does test accuracy
 # %%
 predictions.ask(
     "dose",
-    "Again the second half only, but with a larger λ: learning rate × λ, summed over its steps, is as much as for decay "
-    "with λ = 0.01 in the first quarter. Where does test accuracy end?",
+    "Decay in the second half only, with a λ so much larger that its sum of learning rate × λ over all steps is the same "
+    "as that of decay with λ = 0.01 in the first quarter. Where does test accuracy end?",
     PLACES,
 )
 
@@ -218,10 +220,10 @@ lab
 #
 # ### Where networks end
 #
-# Each grey line is one seed: one training set, one set of initial weights and one order of batches, shared by all
-# timings. So differences within a line are due to timing and what it brings with it (more on that below), and to nothing
-# else. Black dots are means with 95% intervals.
-# Compare arms along the grey lines: the bars are for each arm by itself, and may overlap although every line falls.
+# Each grey line is one seed: one training set, one set of initial weights and one order of batches, shared by all timings. So
+# differences within a line are due to timing and what it brings with it (more on that below), and to nothing else. Black dots
+# are means with 95% intervals. Compare timings along the grey lines: the intervals are for each timing by itself, and may
+# overlap although every line falls.
 #
 # What an interval covers: how far another training run on these data would differ. All runs are tested on the same
 # examples, so it does not say how another test set would.
@@ -235,11 +237,12 @@ figures.ends(main)
 # %% [markdown]
 # ### Three claims, fixed before the result
 #
-# A claim says beforehand what is compared, in which direction, and the smallest effect that would matter. It is
-# *supported* when the whole 95% interval of the paired differences lies beyond that smallest effect, *not supported*
-# when the whole interval falls short of it, and *inconclusive* otherwise. Two of the claims say that nothing is lost:
-# their smallest effect is negative, the largest loss we are willing to call none. Each claim has a control, the same
-# measurement where it must **not** hold: if it held there too, the measurement would not show what the claim says.
+# A claim says beforehand what is compared, in which direction, and the smallest effect that would matter. It is *supported*
+# when the whole 95% interval of the paired differences lies beyond that smallest effect, *not supported* when the whole
+# interval falls short of it, and *inconclusive* otherwise. Two of the claims say that nothing is lost: their smallest effect is
+# negative, the largest loss we are willing to call none. Each claim has a control, the same measurement where it must **not**
+# hold: if it held there too, the measurement would not show what the claim says. We call the smallest effect the *bar*. A
+# control *vanishes* when its whole interval lies below the bar; it need not be zero.
 
 
 # %%
@@ -305,10 +308,10 @@ else:
 # ### Timing or dose?
 #
 # All these timings have the same λ. At each step decay adds λw to the gradient, and lr × λ is the share of w that this takes
-# away. (With momentum 0.9 it takes about ten times as much, spread over later steps: the same factor for every timing.) The
-# learning rate falls. So a timing also decides how much decay there is in all: its *dose*, the sum of lr × λ over the steps in
-# which decay acts. Without gradients, decay alone would multiply the weights by about e^(−dose), with momentum 0.9 by about
-# e^(−10 × dose).
+# away in one step. (With momentum 0.9 it takes about ten times as much, spread over later steps: the same factor for every
+# timing.) The learning rate falls. So a timing also decides how much decay there is in all: its *dose*, the sum of lr × λ over
+# the steps in which decay acts. Without gradients, decay alone would multiply the weights by about e^(−dose), with momentum 0.9
+# by about e^(−10 × dose).
 
 
 # %%
@@ -320,13 +323,22 @@ def share_of_dose(timing):
 
 rows = [f"| {t} | {t.table(base.steps).mean():.0%} | {share_of_dose(t):.0%} |" for t in timings]
 display(Markdown("\n".join(["| decay acts | share of the steps | share of the dose |", "|---|---|---|", *rows])))
+total = base.optimizer.lr * 0.01 * base.schedule.table(base.steps).sum().item()
+display(
+    Markdown(
+        f"Decay throughout has a dose of {total:.2f}. Alone it would multiply the weights by about {math.exp(-total):.2f}, "
+        f"with momentum 0.9 by about {math.exp(-10 * total):.2f}."
+    )
+)
 
 # %% [markdown]
 # Under this learning rate late decay is also *weak* decay. Timing and dose move together wherever decay is multiplied by a
 # learning rate that falls and λ stays, so none of the claims above can tell them apart: if late decay does little, so small a
 # dose may be why. It takes arms of equal dose, and there are two ways to make them.
 #
-# **One λ, two windows.** The first ends, and the second begins, where half of the dose is given.
+# **One λ, two windows.** The first ends, and the second begins, where half of the dose is given. (This claim was fixed after a
+# look at networks of seeds from 0 on and from 1000 on: neither here nor on record is it a test on seeds that are new in every
+# way. *The record* tells more.)
 
 # %%
 half = half_dose(base)
@@ -344,12 +356,13 @@ late_half
 # %% [markdown]
 # **One dose, two λ.** Decay in the first quarter against decay from half-way on, which needs a larger λ for as large a dose.
 # Here the control is a second question rather than a test of the measurement: what does that dose gain over *never* when it is
-# given late? (In the Lab above one such run is `lab.run(timing="late", weight_decay=as_much)`: a picture, not a finding.)
+# given late?
 
 # %%
 early_then, late_then = Timing.first(0.25), Timing.after(0.5)
 as_much = at_equal_dose(base, late_then, like=early_then).strength
 print(f"For as large a dose as {early_then} has, {late_then} needs a λ of {as_much:.3g}, not 0.01.")
+print('One such run in the Lab above, from a new cell: lab.run(timing="late", weight_decay=as_much)')
 
 # %%
 even = check("early-beats-late-at-equal-dose")
@@ -364,10 +377,18 @@ rivals = {str(t): Decay(0.01, t) for t in (Timing.never(), *halves, early_then, 
 rivals[f"{late_then}, dose of {early_then}"] = Decay(as_much, late_then)
 equal = sweep([replace(base, seed=s, decay=d) for s in even.seeds for d in rivals.values()], device=device)
 means = equal.table.assign(arm=[*rivals] * len(even.seeds)).groupby("arm", sort=False).mean(numeric_only=True)
-heads = ("decay acts", "λ", "test accuracy", "training loss", "turn of a step at the end", "weight norm at the end")
+heads = (
+    "decay acts",
+    "λ",
+    "test accuracy",
+    "training loss",
+    "angle of the last step (radians)",
+    "weight norm at the end",
+)
 rows = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
 for arm, end in means.iterrows():
-    cells = (f"{rivals[arm].strength:.3g}", f"{end['test_accuracy']:.3f}", f"{end['train_loss']:.2f}")
+    strength = "–" if arm == "never" else f"{rivals[arm].strength:.3g}"
+    cells = (strength, f"{end['test_accuracy']:.3f}", f"{end['train_loss']:.2f}")
     rows.append(f"| {' | '.join((arm, *cells, f'{end.rotation:.1e}', f'{end.weight_norm:.1f}'))} |")
 display(Markdown("\n".join(rows)))
 
@@ -378,24 +399,31 @@ answer = predictions.reveal("dose", *place(late_gain.mean, whole.mean)) if whole
 answer
 
 # %% [markdown]
-# How to read them. *late-half-of-the-dose-matches*, if it is supported and its control vanishes, says that the very first steps
-# are not needed: a window that leaves them out, and has as large a dose at the same λ, loses less than a point. It does not say
-# that time is nothing, for most of the dose of that window is given before half-way, too. And its control comes later *and* has
-# less of the dose; which of the two is to blame, it cannot say. *early-beats-late-at-equal-dose*, if it is supported, says that
-# from half-way on as large a dose, with the λ it takes, was worth less. If the interval of its control lies between 0 and the
-# bar, the dose helps late, too, but by less than a point; below 0, late decay did harm, and part of the difference is this harm;
-# above the bar, it helps late, too, and early more. *Inconclusive* says that these seeds do not decide.
+# How to read them. *late-half-of-the-dose-matches*, if it is supported and its control vanishes, says that at one λ the window
+# that leaves out the first steps ends less than a point below the window that has only these steps. Each has half of the dose.
+# It does not say that the first steps can be left out for nothing: compare both windows with *always* in the table. Nor does it
+# say that time does not matter, for most of the dose of the later window, too, is given before half-way. And the control is later
+# *and* smaller in dose, so it cannot say which of the two makes it worse.
+#
+# *early-beats-late-at-equal-dose*, if it is supported, says that from half-way on as large a dose, with the λ it takes, was worth
+# less. Read the interval of its control, late decay minus never:
+#
+# * it holds 0 and ends below the bar: a gain of a point was excluded, any gain at all was not shown;
+# * wholly between 0 and the bar: late decay helps, by less than a point;
+# * wholly below 0: late decay harms, and part of the difference is this harm;
+# * wholly above the bar: late decay helps, too, and early decay more.
 #
 # Equal means one thing here: without gradients both arms would make the weights about equally much shorter. In the second
 # comparison λ is not equal. Late decay needs many times as much, so against the same gradient of the loss it pulls many times
-# as hard, on the last layer too, which no BatchNorm follows. Compare the training losses, and how far (in radians) a step still
-# turns the weights at the end: has the late arm come to rest? Whether the time makes the difference, or the λ that the time
-# calls for, this comparison cannot say. The first one has neither trouble, but no arm of it is late.
+# as hard, on the last layer too, which no BatchNorm follows. Compare training loss and the angle of the last step with the other
+# rows. Where both are much larger, the late run was still moving when training ended, and part of the difference may be that it
+# was not finished. Whether the time makes the difference, or the λ that the time calls for, this comparison cannot say. In the
+# first comparison both windows have the same λ, but neither of them is late.
 #
-# Look at the last columns, too. (Looked at afterwards: no claim was fixed about them.) Has the arm with the shortest weights the
-# best accuracy? If not, a small norm at the end is not enough. Short weights make a step turn further, late in the run too, and
-# nothing here says why that pays at one time and not at another. Notebook 04 sets norm and effective learning rate by hand,
-# over the whole run.
+# Look at test accuracy and the weight norm, too. (Looked at afterwards: no claim was fixed about them.) Has the arm with the
+# shortest weights the best accuracy? If not, a small norm at the end is not enough. Short weights make a step turn further,
+# late in the run too, and nothing here says why accuracy rises with it in some rows and not in others. Notebook 04 sets norm
+# and effective learning rate by hand, over the whole run.
 
 # %% [markdown]
 # ### The critical period
@@ -415,9 +443,9 @@ gains = figures.critical_period(period["until"], period["since"])
 gains
 
 # %% [markdown]
-# So here is the dose beside the gain. Where the doses of the two columns come close to each other, do they gain about the same?
-# And where *from t0* starts later? (These are numbers of the figure, looked at afterwards. No claim was fixed about them; the
-# first claim on equal doses was fixed after a look at this table.)
+# So here is the dose beside the gain. In the row t0 = 0.1 the two doses are close to each other: are the gains? Then compare
+# two rows: *until* 0.05 and *from* 0.25 have doses close to each other, too. Are the gains of these two close? (These are
+# numbers of the figure, looked at afterwards. No claim was fixed about them.)
 
 # %%
 rows = ["| t0 | dose until t0 | gain | dose from t0 | gain |", "|---|---|---|---|---|"]
@@ -518,8 +546,8 @@ for verdict in (norm, signals, images):
 # Above are the seeds of this notebook, which those who wrote it have seen as well. The table is **not measured here**: it holds
 # what came out when `wdlab reproduce --record` tried every claim of this chapter, whatever came out, on seeds that nobody had
 # looked at when the claim was fixed. (The test examples are the same for all seeds, and all seeds draw their images from one
-# pool of Fashion-MNIST.) The last columns say when that was, whether a claim or the code behind it has changed since, and what
-# came out on the same seeds before, if a change of the code asked for another trial.
+# pool of Fashion-MNIST.) The last three columns say when it was tried, what has changed since, and what the same seeds gave in
+# an earlier trial, if there was one.
 #
 # Of the two claims on equal doses this is not the whole story. *early-beats-late-at-equal-dose* was first tried on seeds 1000 to
 # 1019, with the same arms, bar and control in other words, and came out *supported*, its control *vanishes*; the words were
@@ -678,7 +706,7 @@ chapter03.check_training_step(step_with_toggle)
 # * **Dose.** Had decay from half-way on done as well at an equal dose, the story would be about dose alone; had the later half
 #   of the dose done worse at one λ, the first steps would count for more than their dose. Where the control of the second claim
 #   *vanishes*, late decay gained less than the bar, not nothing: read its interval. One network was tried. Bars and
-#   numbers of seeds of both claims were fixed after a look at seeds from 10,000 on; the record has other seeds.
+#   numbers of seeds of both claims were fixed after a look at seeds from 10,000 on; *The record* says which seeds were new.
 # * **The schedule.** Under a constant learning rate decay as such does something else. Other schedules you can try:
 #   `Schedule("cosine")` in the cell with `constant`. Look at the norm before you look at the accuracy.
 # * **Size.** These networks are small and the data are simple. On compositional toy tasks the reverse has been reported,
@@ -701,10 +729,11 @@ predictions.score()
 # %% [markdown]
 # **In three sentences.** Where the verdicts above say *supported*, decay in the first quarter keeps most of what decay
 # throughout gives in the MLP, and decay from half-way on gives little, with one λ and with as large a dose; two windows that
-# share the dose of one λ evenly do about equally well, though most of the later one is early, too: the very first steps are not
-# needed, and as large a dose is not enough. In the two ResNets only early decay against none was tried, and the record says
-# where that stood. Early decay leaves the norm lower when the learning rate falls, which this notebook does not show to be the
-# reason; a convex model trained to convergence at a constant learning rate keeps no trace of decay that has ended.
+# share the dose of one λ evenly do about equally well, though most of the later one is early, too: half of the dose gains about
+# as much from either window, and as large a dose from half-way on gains little. In the two ResNets only early decay against
+# none was tried, and the record says where that stood. Early decay leaves the norm lower when the learning rate falls, which
+# this notebook does not show to be the reason; a convex model trained to convergence at a constant learning rate keeps no trace
+# of decay that has ended.
 #
 # **Next:** [04 · The norm stays small](04_the_norm_stays_small.ipynb) asks whether the small norm is the cause;
 # [05 · What sharpness forgets](05_what_sharpness_forgets.ipynb) measures these networks. Or play with what you now know in

@@ -370,12 +370,11 @@ display(
 # The same claims for a 1-D ResNet on the same signals and for a 2-D ResNet on Fashion-MNIST. Convolutions take longer than you
 # want to wait, so this is **not measured here**: it is what came out when `wdlab reproduce --record` tried every claim of the
 # chapter, whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the same for
-# all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and whether a
-# claim or the code behind it has changed since, and what came out on the same seeds before a change of the code asked for
-# another trial. (Convolutions repeat to the last digit only where processor, threads and batches of runs are the same, and
-# training magnifies the rest: for what hangs on test errors of ResNets the same seeds elsewhere are as good as new ones, and
-# verdicts turned.) `check("steps-turn-further-signals")` measures one of them on your machine, on the seeds of this notebook;
-# with ResNets that takes minutes.
+# all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last three columns say when it was tried, what
+# has changed since, and what the same seeds gave in an earlier trial, if there was one. (Convolutions repeat to the last digit
+# only where processor, threads and batches of runs are the same, and training magnifies the rest: for what hangs on test errors
+# of ResNets the same seeds elsewhere are as good as new ones, and verdicts turned.) `check("steps-turn-further-signals")`
+# measures one of them on your machine, on the seeds of this notebook; with ResNets that takes minutes.
 
 # %%
 elsewhere = recorded("04")

@@ -65,9 +65,10 @@ device = "auto"
 # %% [markdown]
 # ## Commit to a guess
 #
-# Noise of one and the same size is added to every weight of a trained network that feeds a BatchNorm, and the loss rises by
-# a little: its *sharpness*. *Kendall's tau* is +1 if a measure puts all networks in the order of their test errors, −1 if it
-# puts them in the opposite order, and 0 if it knows nothing. Commit before you run on: *Run All* goes straight to the answers.
+# Noise of one and the same size is added to every weight of a trained network that feeds a BatchNorm, and the loss rises by a
+# little: its *sharpness*. *Kendall's tau* is +1 if a measure puts all networks in the order of their test errors, −1 if it puts
+# them in the opposite order, and 0 if it knows nothing. Commit before you run on, and then run on with *Run Selected Cell and
+# All Below*: *Run All* asks anew, forgets your answers and goes straight to the results.
 
 # %%
 predictions = Predictions()
@@ -454,13 +455,13 @@ display(Markdown("\n".join(rows)))
 # The same claims for a 1-D ResNet on MNIST-1D and a 2-D ResNet on Fashion-MNIST, five timings a seed. Convolutions take longer
 # than you want to wait, so this is **not measured here**: it is what came out when `wdlab reproduce --record` tried every claim
 # of the chapter, whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the
-# same for all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last columns say when it was, and
-# whether a claim or the code behind it has changed since, and what came out on the same seeds before a change of the code asked
-# for another trial. (Convolutions repeat to the last digit only where processor, threads and batches of runs are the same, and
-# training magnifies the rest: for what hangs on test errors of ResNets the same seeds elsewhere are as good as new ones, and
-# verdicts turned.) `check("relative-noise-sees-timing-signals")` measures one on your machine, on the seeds of this notebook;
-# with ResNets that takes minutes. For the ResNets the control of *relative-noise-sees-timing* is noise of one size on the same
-# nets, and not other strengths, as for the MLP.
+# same for all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last three columns say when it was
+# tried, what has changed since, and what the same seeds gave in an earlier trial, if there was one. (Convolutions repeat to the
+# last digit only where processor, threads and batches of runs are the same, and training magnifies the rest: for what hangs on
+# test errors of ResNets the same seeds elsewhere are as good as new ones, and verdicts turned.)
+# `check("relative-noise-sees-timing-signals")` measures one on your machine, on the seeds of this notebook; with ResNets that
+# takes minutes. For the ResNets the control of *relative-noise-sees-timing* is noise of one size on the same nets, and not
+# other strengths, as for the MLP.
 
 # %%
 elsewhere = recorded("05")

@@ -65,8 +65,8 @@ device = "auto"
 # %% [markdown]
 # ## Commit to a guess
 #
-# A network learns at a constant learning rate, without decay. Commit before you run on: *Run All* goes straight to the
-# answers.
+# A network learns at a constant learning rate, without decay. Commit before you run on, and then run on with *Run Selected Cell
+# and All Below*: *Run All* asks anew, forgets your answers and goes straight to the results.
 
 # %%
 predictions = Predictions()
@@ -474,10 +474,10 @@ images
 # images: what is always new for signals is, for images, as many as there are, or all of them moved in every pass. The table is
 # **not measured here**: it holds what came out when `wdlab reproduce --record` tried every claim of this chapter, whatever came
 # out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the same for all seeds, and all seeds
-# draw their images from one pool.) The last columns say when it was, and whether a claim or the code behind it has changed
-# since, and what came out on the same seeds before a change of the code asked for another trial. (Convolutions repeat to the
-# last digit only where processor, threads and batches of runs are the same, and training magnifies the rest: for what hangs on
-# test errors of ResNets the same seeds elsewhere are as good as new ones, and verdicts turned.)
+# draw their images from one pool.) The last three columns say when it was tried, what has changed since, and what the same
+# seeds gave in an earlier trial, if there was one. (Convolutions repeat to the last digit only where processor, threads and
+# batches of runs are the same, and training magnifies the rest: for what hangs on test errors of ResNets the same seeds
+# elsewhere are as good as new ones, and verdicts turned.)
 
 # %%
 recorded("06")

@@ -447,9 +447,8 @@ for verdict in verdicts:
 #
 # Above are the seeds of this notebook, which those who wrote it have seen as well. The table is **not measured here**: it holds
 # what came out when `wdlab reproduce --record` tried every claim of this chapter, whatever came out, on seeds that nobody had
-# looked at when the claim was fixed. (In vision all seeds have the same test examples.) The last columns say when that was,
-# whether a claim or the code behind it has changed since, and what came out on the same seeds before, if a change of the code
-# asked for another trial.
+# looked at when the claim was fixed. (In vision all seeds have the same test examples.) The last three columns say when it was
+# tried, what has changed since, and what the same seeds gave in an earlier trial, if there was one.
 
 # %%
 recorded("10")

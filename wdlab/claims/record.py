@@ -36,9 +36,9 @@ HEADS = (
     "control",
     "scale",
     "seeds",
-    "tried",
-    "since then",
-    "before that",
+    "tried on",
+    "changed since",
+    "came out earlier, same seeds",
 )
 ASKED = ("statement", "unit", "control_says", "smallest")
 """What makes a claim the one it is."""
@@ -191,8 +191,8 @@ def _cells(trial: Trial) -> tuple[str, ...]:
         v.scale,
         f"{v.seeds[0]} to {v.seeds[-1]}",
         trial.date,
-        trial.since or "nothing changed",
-        "; ".join(_told(trial, *earlier) for earlier in trial.before) or "nothing on these seeds",
+        trial.since or "nothing",
+        "; ".join(_told(trial, *earlier) for earlier in trial.before) or "first trial on these seeds",
     )
 
 
@@ -204,4 +204,14 @@ def _told(trial: Trial, day: str, verdict: str, control: str) -> str:
 def _interval(found: Verdict | Outcome) -> str:
     if not math.isfinite(found.effect):
         return f"undefined (no number for {sum(map(math.isnan, found.values))} of {len(found.values)} seeds)"
-    return f"{found.effect:+.3g} ({found.low:+.3g} to {found.high:+.3g})"
+    return span(found.effect, found.low, found.high)
+
+
+def span(effect: float, low: float, high: float) -> str:
+    """Return an effect with its interval in three digits; what is a millionth of the interval's width is told as 0.
+
+    >>> span(2e-9, -0.1, 0.1)
+    '+0 (-0.1 to +0.1)'
+    """
+    effect, low, high = (0.0 if abs(value) < 1e-6 * (high - low) else value for value in (effect, low, high))
+    return f"{effect:+.3g} ({low:+.3g} to {high:+.3g})"

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from wdlab.claims import Verdict
+from wdlab.claims.record import span
 from wdlab.figures.drawn import Drawn
 from wdlab.figures.style import COLOURS, FAINT, INK, name, panels
 
@@ -60,7 +61,7 @@ def beside(verdicts: Sequence[Verdict]) -> str:
 
 def _in_words(row: Row) -> str:
     known = math.isfinite(row.effect)
-    measured = f"{row.effect:+.3g} ({row.low:+.3g} to {row.high:+.3g})" if known else "undefined (no number for a seed)"
+    measured = span(row.effect, row.low, row.high) if known else "undefined (no number for a seed)"
     if row.row == "control":
         return f"its control {measured}, {row.verdict}"
     return f"{row.id} {measured}, bar {row.smallest:+.3g}, {row.verdict}"

@@ -26,8 +26,10 @@ DRAWN = """([views, count]) => [...document.querySelectorAll(views)].filter(view
   view.querySelector('.jupyter-widgets') && !/Error displaying widget|Loading widget/.test(view.textContent) &&
   [...view.querySelectorAll('img')].every(image => image.complete && image.naturalWidth)).length == count"""
 RED = f"{OUTPUT} .jp-RenderedText[data-mime-type='application/vnd.jupyter.error']"
-ENDED = """([red]) => document.querySelector(red)
-  || /\\d/.test([...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].pop().textContent)"""
+# Whether each cell has its number, or one shows an error. All are counted: JupyterLab draws cells that are out of sight
+# when it has time, so that the last prompt there is may not be the last cell's.
+ENDED = """([red, cells]) => document.querySelector(red) || cells ==
+  [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].filter(e => /\\d/.test(e.textContent)).length"""
 SAYS = "([view, words]) => new RegExp(words, 'm').test(view.innerText)"
 # A run that was begun just now, and no other, draws another picture, and says what it has measured.
 RUNS = "([view, source]) => view.querySelector('img').src != source && !/nothing measured/.test(view.textContent)"
@@ -38,14 +40,15 @@ TABLES = """output => [...document.querySelectorAll(output + ' .jp-RenderedHTMLC
 BARE = "output => document.querySelectorAll(output + ' .jp-RenderedImage img').length"
 
 
-def with_an_end(path: Path, folder: Path) -> int:
-    """Copy a notebook into `folder`, with one more cell and nothing shown; the number of its first question's cell."""
+def with_an_end(path: Path, folder: Path) -> tuple[int, int]:
+    """Copy a notebook into `folder`, with one more cell and nothing shown; its first question's cell, how many run."""
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         cell.update({"outputs": [], "execution_count": None} if cell.cell_type == "code" else {})
     notebook.cells.append(new_code_cell("'the end'"))
     nbformat.write(notebook, folder / path.name)
-    return next(number for number, cell in enumerate(notebook.cells) if "predictions.ask(" in cell.source)
+    question = next(number for number, cell in enumerate(notebook.cells) if "predictions.ask(" in cell.source)
+    return question, sum(cell.cell_type == "code" for cell in notebook.cells)
 
 
 def answer(notebook: Notebook, question: int) -> str:
@@ -65,9 +68,9 @@ def answer(notebook: Notebook, question: int) -> str:
     return chosen
 
 
-def wait_for_the_end(notebook: Notebook) -> None:
-    """Wait until the last cell has run, or one shows an error."""
-    notebook.wait(ENDED, RED, seconds=LIMIT)
+def wait_for_the_end(notebook: Notebook, cells: int) -> None:
+    """Wait until so many cells, which are all, have run, or one shows an error."""
+    notebook.wait(ENDED, RED, cells, seconds=LIMIT)
     red = notebook.page.locator(RED).all_text_contents()
     assert not red, red[0]
 
@@ -95,11 +98,11 @@ def press_run(notebook: Notebook, lab: Locator) -> None:
 def test_a_notebook_runs_to_its_end_and_draws_its_widgets(
     path: Path, server: Server, open_notebook: Callable[[str], Notebook], record_property: Callable[[str, object], None]
 ) -> None:
-    question = with_an_end(path, server.notebooks)
+    question, cells = with_an_end(path, server.notebooks)
     notebook = open_notebook(path.name)
     page, start = notebook.page, time.monotonic()
     chosen = answer(notebook, question)
-    wait_for_the_end(notebook)
+    wait_for_the_end(notebook, cells)
     record_property(path.stem, f"{time.monotonic() - start:.1f} s in a browser")
     notebook.save_notebook()
     shown = list(outputs(server.notebooks / path.name))

@@ -510,7 +510,7 @@ for verdict in (blind, power, *elsewhere, matched, sgd_settles, adamw_settles, s
 # BatchNorm keeps its eps there, and both start a million times as long as drawn, where eps is nothing. The last three columns
 # say when it was tried, what has changed since, and what the same seeds gave in an earlier trial, if there was one.
 # (Convolutions repeat to the last digit only where processor, threads and batches of runs are the same, and training magnifies
-# the rest: for what hangs on test errors of ResNets the same seeds elsewhere are as good as new ones, and verdicts turned.)
+# the rest; the last column says where a verdict turned.)
 
 # %%
 recorded("02")

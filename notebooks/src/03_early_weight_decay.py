@@ -549,10 +549,11 @@ for verdict in (norm, signals, images):
 # pool of Fashion-MNIST.) The last three columns say when it was tried, what has changed since, and what the same seeds gave in
 # an earlier trial, if there was one.
 #
-# Of the two claims on equal doses this is not the whole story. *early-beats-late-at-equal-dose* was first tried on seeds 1000 to
-# 1019, with the same arms, bar and control in other words, and came out *supported*, its control *vanishes*; the words were
-# changed after that, and the seeds below are its second trial. *late-half-of-the-dose-matches* was fixed after that look at seeds
-# 1000 to 1019: its two windows were new there, its seeds were not.
+# Of the two claims on equal doses this is not the whole story. *early-beats-late-at-equal-dose* was first tried on seeds 1000
+# to 1019, with the same arms, bar and control in other words. The words were changed after that, and the seeds below are its
+# second trial; `CLAIMS["early-beats-late-at-equal-dose"].check(seed_offset=1000)` shows what came out in the first.
+# *late-half-of-the-dose-matches* was fixed after that look at seeds 1000 to 1019: its two windows were new there, its seeds
+# were not.
 
 # %%
 recorded("03")

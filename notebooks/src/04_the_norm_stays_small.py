@@ -372,9 +372,9 @@ display(
 # chapter, whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the same for
 # all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last three columns say when it was tried, what
 # has changed since, and what the same seeds gave in an earlier trial, if there was one. (Convolutions repeat to the last digit
-# only where processor, threads and batches of runs are the same, and training magnifies the rest: for what hangs on test errors
-# of ResNets the same seeds elsewhere are as good as new ones, and verdicts turned.) `check("steps-turn-further-signals")`
-# measures one of them on your machine, on the seeds of this notebook; with ResNets that takes minutes.
+# only where processor, threads and batches of runs are the same, and training magnifies the rest; the last column says where a
+# verdict turned.) `check("steps-turn-further-signals")` measures one of them on your machine, on the seeds of this notebook;
+# with ResNets that takes minutes.
 
 # %%
 elsewhere = recorded("04")
@@ -383,8 +383,8 @@ elsewhere
 # %% [markdown]
 # A claim carries over where it is supported *and* its control vanishes. *Inconclusive* is no support, and *not supported* says
 # that the effect lies below the bar. *Undefined* says that a run of one seed diverged, so that its seed has no number and the
-# claim no verdict but *inconclusive*. (The run that diverged here did so with one thread, and not with two.) Read the claims
-# about arms together with what early decay gains on the same network (the claims of [03 · Early weight
+# claim no verdict but *inconclusive*. (A trial that came out *supported* on the same seeds, in the last column, had no such
+# run.) Read the claims about arms together with what early decay gains on the same network (the claims of [03 · Early weight
 # decay](03_early_weight_decay.ipynb), tried in the same way, stand in the next table): where it gains nothing there is nothing
 # to recover; where it loses, a copy that does nothing would recover "over half"; and where a small norm gains nothing in any
 # case, *small-norm-alone-gains-little* passes, and only its control says that there was nothing to lose. The angle of a step

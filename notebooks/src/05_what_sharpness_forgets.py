@@ -457,11 +457,10 @@ display(Markdown("\n".join(rows)))
 # of the chapter, whatever came out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the
 # same for all seeds, and all seeds draw their images from one pool of Fashion-MNIST.) The last three columns say when it was
 # tried, what has changed since, and what the same seeds gave in an earlier trial, if there was one. (Convolutions repeat to the
-# last digit only where processor, threads and batches of runs are the same, and training magnifies the rest: for what hangs on
-# test errors of ResNets the same seeds elsewhere are as good as new ones, and verdicts turned.)
-# `check("relative-noise-sees-timing-signals")` measures one on your machine, on the seeds of this notebook; with ResNets that
-# takes minutes. For the ResNets the control of *relative-noise-sees-timing* is noise of one size on the same nets, and not
-# other strengths, as for the MLP.
+# last digit only where processor, threads and batches of runs are the same, and training magnifies the rest; the last column
+# says where a verdict turned.) `check("relative-noise-sees-timing-signals")` measures one on your machine, on the seeds of this
+# notebook; with ResNets that takes minutes. For the ResNets the control of *relative-noise-sees-timing* is noise of one size on
+# the same nets, and not other strengths, as for the MLP.
 
 # %%
 elsewhere = recorded("05")
@@ -502,10 +501,9 @@ forest(everywhere)
 #
 # Tau moves in steps, for it counts pairs. Two networks whose test errors lie a few examples apart change places with little:
 # even the order in which a computer adds up may be enough, for training magnifies what is tiny. So the same seeds on another
-# machine are another sample, and may give another verdict even where an interval ended well clear of its bar: the last column of
-# the record says where one turned. How much hangs on a single seed can be measured here: leave out one at a time, and see which
-# verdicts stay. (That cannot show what another machine would do. Fewer seeds also make wider intervals, so some *inconclusive* is
-# due to their number.)
+# machine may give another verdict: the last column of the record says where one turned. How much hangs on a single seed can be
+# measured here: leave out one at a time, and see which verdicts stay. (That cannot show what another machine would do. Fewer
+# seeds also make wider intervals, so some *inconclusive* is due to their number.)
 
 # %%
 rows = ["| claim | seeds from | verdict | with one seed left out |", "|---|---|---|---|"]

@@ -476,8 +476,7 @@ images
 # out, on seeds that nobody had looked at when the claim was fixed. (The test examples are the same for all seeds, and all seeds
 # draw their images from one pool.) The last three columns say when it was tried, what has changed since, and what the same
 # seeds gave in an earlier trial, if there was one. (Convolutions repeat to the last digit only where processor, threads and
-# batches of runs are the same, and training magnifies the rest: for what hangs on test errors of ResNets the same seeds
-# elsewhere are as good as new ones, and verdicts turned.)
+# batches of runs are the same, and training magnifies the rest; the last column says where a verdict turned.)
 
 # %%
 recorded("06")

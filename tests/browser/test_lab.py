@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
+from playwright.sync_api import Page
 
 from tests.browser.jupyter import COURSE, HEIGHT, NARROW, SCREENSHOTS, Notebook, Server
 from tests.lab import projector
@@ -334,6 +335,14 @@ def is_readable_on_a_projector(notebook: Notebook) -> None:
     notebook.zoom()
 
 
+def reload_unsaved(page: Page) -> None:
+    """Reload the page with a change that is not saved, and say yes to losing it."""
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.locator(".jp-Cell .cm-content").first.click()
+    page.keyboard.type("# ")
+    page.reload()
+
+
 def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_notebook: Open) -> None:
     """Reloaded, the page finds the run going on; after a restart nothing is left of it, and all can be run again.
 
@@ -348,20 +357,18 @@ def test_a_run_outlives_its_page_and_ends_with_its_kernel(server: Server, open_n
     notebook.press("Run")
     notebook.see("Running: never")
     notebook.save_notebook()
-    page.reload()
-    notebook.see("Running: never", 120)
-    assert active(notebook) == "never"
-    notebook.see_another_picture(notebook.picture().get_attribute("src"))
     notebook.press("Decay now: off")
     notebook.see("decay on")
+    reload_unsaved(page)  # nor is it saved that decay acts now: the kernel knows better than the file
+    notebook.see("Running: never", 120)
+    notebook.see("decay on")
+    assert active(notebook) == "never"
+    notebook.see_another_picture(notebook.picture().get_attribute("src"))
     notebook.press("Stop")
     notebook.see("Stopped at step", 10)
     notebook.save("14-reloaded")
 
-    page.once("dialog", lambda dialog: dialog.accept())
-    page.locator(".jp-Cell .cm-content").first.click()
-    page.keyboard.type("# ")  # not saved
-    page.reload()  # as the file was when the run went on; the kernel knows better
+    reload_unsaved(page)  # as the file was when the run went on
     notebook.see("Stopped at step", 120)
 
     notebook.press("Run")
